@@ -1,0 +1,1 @@
+"""Reading CTs and segmentations from files, and writing them."""
