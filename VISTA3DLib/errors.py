@@ -65,6 +65,10 @@ class MemoryLimitError(VISTA3DError):
     """The work does not fit into memory, even after every fallback."""
 
 
+class TrainingError(VISTA3DError):
+    """Training cannot go on; the last good checkpoint is kept."""
+
+
 class CancelledError(VISTA3DError):
     """The person cancelled the work; nothing was changed."""
 

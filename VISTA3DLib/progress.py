@@ -99,6 +99,10 @@ class StageClock:
         finally:
             self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - start
 
+    def add(self, name: str, seconds: float) -> None:
+        """Count time that was measured elsewhere."""
+        self._seconds[name] = self._seconds.get(name, 0.0) + seconds
+
     @property
     def seconds(self) -> dict[str, float]:
         """Stage name -> seconds, in the order of first use."""

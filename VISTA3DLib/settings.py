@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from VISTA3DLib.classes import ClassCatalogue
@@ -89,7 +89,7 @@ class NetworkSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; ``from_dict`` gives the settings back."""
-        plain = asdict(self)
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain["intensity"] = {"rule": _rule_name(self.intensity), **asdict(self.intensity)}
         plain["catalogue"] = self.catalogue.to_dict()
         return {"format": FORMAT_VERSION, **plain}

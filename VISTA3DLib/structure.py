@@ -68,6 +68,20 @@ class Terminology:
         anatomy = [triple(self.region), triple(self.region_modifier)]
         return "~".join([_SLICER_TYPE_CONTEXT, *structure, _SLICER_ANATOMY_CONTEXT, *anatomy])
 
+    @classmethod
+    def from_slicer(cls, entry: str) -> Terminology | None:
+        """The inverse of :meth:`to_slicer`; None for an entry that lacks a category or a type."""
+        parts = [tuple(part.split("^")) for part in entry.split("~")]
+        # Context names stand at 0 and 4; files of old Slicer versions end after the type's modifier.
+        wanted = [parts[n] if n < len(parts) else () for n in (1, 2, 3, 5, 6)]
+        codes = [Code.from_list(triple) if len(triple) == 3 and all(triple) else None for triple in wanted]
+        category, kind, modifier, region, region_modifier = codes
+        if category is None or kind is None:
+            return None
+        return cls(
+            category=category, type=kind, type_modifier=modifier, region=region, region_modifier=region_modifier
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The five codes as lists, None where there is no code."""
         codes = {item.name: getattr(self, item.name) for item in fields(self)}

@@ -22,7 +22,7 @@ from urllib.request import url2pathname
 from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.errors import CheckpointError
 from VISTA3DLib.files.atomic import written_atomically
-from VISTA3DLib.settings import NetworkSettings
+from VISTA3DLib.settings import NetworkSettings, PercentileWindow
 
 ENDINGS = (".safetensors", ".pt", ".pth")
 SETTINGS_KEY = "vista3d"  # of the safetensors metadata, as ``checkpoint.save_checkpoint`` writes it
@@ -97,10 +97,12 @@ class WeightsEntry:
         """The settings that the catalogue prescribes; None when only the file knows."""
         if self.network is None:
             return None
-        changes = dict(self.network)
-        catalogue = ClassCatalogue.load(changes.pop("catalogue"))
-        changes |= {"automatic": self.automatic, "interactive": self.interactive, "modality": self.modality}
-        return NetworkSettings.from_dict(NetworkSettings(catalogue=catalogue).to_dict() | changes)
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in self.network.items()}
+        values["catalogue"] = ClassCatalogue.load(values["catalogue"])
+        if "percentiles" in values:
+            low, high = values.pop("percentiles")
+            values["intensity"] = PercentileWindow(low=low, high=high)
+        return NetworkSettings(automatic=self.automatic, interactive=self.interactive, modality=self.modality, **values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,8 @@ class WeightsCatalogue:
                 try:
                     found = describe_file(path, official=entries)
                     known = entries.get(found.id)
-                    if known and not (known.id in official and _may_stand_for(known, found)):
+                    copy = known and known.id in official and known.origin and found.network is not None
+                    if known and not copy:
                         owner = known.path or known.title
                         raise CheckpointError(f"{path} has the name of other weights ({owner}).", "Rename the file.")
                     entries[found.id] = found
@@ -205,18 +208,26 @@ def describe_file(path: Path, *, official: Mapping[str, WeightsEntry] | None = N
     )
 
 
+def catalogue_of(entry: WeightsEntry) -> ClassCatalogue:
+    """The classes of some weights: stored in the file, else prescribed, else those of the CT model."""
+    stored = _stored_description(entry.path) if entry.path and _is_file(entry.path) else None
+    if stored is not None:
+        return ClassCatalogue.from_dict(stored[0].get("catalogue", {}))
+    return ClassCatalogue.load((entry.network or {"catalogue": "ct"})["catalogue"])
+
+
 def models_folders() -> tuple[Path, ...]:
     """Where a person's own weights lie: ``VISTA3D_MODELS`` (several as in PATH), else the platform's data folder."""
     named = os.environ.get("VISTA3D_MODELS", "")
     if named.strip():
-        return tuple(Path(part).expanduser() for part in named.split(os.pathsep) if part.strip())
+        return tuple(_expanded(part) for part in named.split(os.pathsep) if part.strip())
     return (_user_folder("XDG_DATA_HOME", ".local/share", "LOCALAPPDATA") / "models",)
 
 
 def config_folder() -> Path:
     """Where this program remembers a person's choices: ``VISTA3D_CONFIG``, else the platform's settings folder."""
     named = os.environ.get("VISTA3D_CONFIG", "").strip()
-    return Path(named).expanduser() if named else _user_folder("XDG_CONFIG_HOME", ".config", "APPDATA")
+    return _expanded(named) if named else _user_folder("XDG_CONFIG_HOME", ".config", "APPDATA")
 
 
 def is_accepted(entry: WeightsEntry, folder: Path | None = None) -> bool:
@@ -277,10 +288,6 @@ def _packaged_entry(values: dict[str, Any], licences: Mapping[str, Licence]) -> 
     path = _DATA / packaged if packaged else None
     untrained = path is not None and not path.is_file()
     return WeightsEntry(**values, path=path, note=UNTRAINED.format(seed=values.get("seed")) if untrained else "")
-
-
-def _may_stand_for(known: WeightsEntry, found: WeightsEntry) -> bool:
-    return known.origin is not None and known.path is None and found.network is not None
 
 
 def _standing_for(entry: WeightsEntry, path: Path) -> WeightsEntry:
@@ -353,11 +360,15 @@ def _is_file(path: Path) -> bool:
 
 def _local_path(text: str) -> Path:
     if not text.lower().startswith("file:"):
-        return Path(text).expanduser()
+        return _expanded(text)
     address = urlsplit(text)
     if address.netloc not in {"", "localhost"}:
         raise CheckpointError(f"{text} is on the machine '{address.netloc}'.", "Give a path on this machine.")
     return Path(url2pathname(address.path))
+
+
+def _expanded(text: str) -> Path:
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path's own raises for a user who does not exist
 
 
 def _looks_like_path(text: str) -> bool:
