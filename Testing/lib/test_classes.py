@@ -588,3 +588,14 @@ def test_a_restriction_that_cannot_work_is_refused(ids: list[Any], extra: list[S
 def test_importing_the_classes_does_not_import_torch() -> None:
     code = "import sys, VISTA3DLib.classes; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_slicer_entry_gives_the_terminology_back() -> None:
+    for catalogue in (ClassCatalogue.load("ct"), ClassCatalogue.load("ctmr")):
+        for item in catalogue:
+            assert Terminology.from_slicer(item.terminology.to_slicer()) == item.terminology
+
+
+@pytest.mark.parametrize("entry", ["", "~", "a~b^c~d", "x~SCT^1^a~^^~^^~y~^^~^^"])
+def test_an_incomplete_slicer_entry_is_no_terminology(entry: str) -> None:
+    assert Terminology.from_slicer(entry) is None

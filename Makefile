@@ -1,0 +1,44 @@
+# Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip
+RUN := $(VENV)/bin
+SERVE ?= 1
+DEMO := demo
+
+.PHONY: demo test check bench clean
+
+$(VENV)/.engine: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade pip
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[engine]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.engine
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[engine,train,test,lint]'
+	touch $@
+
+# Segments the built-in CT with the built-in weights; says where the result and its picture lie.
+demo: $(VENV)/.engine
+	mkdir -p $(DEMO)
+	$(RUN)/vista3d segment --sample torso -o $(DEMO)/torso.seg.nrrd --picture $(DEMO)/torso.png
+	@echo "The result: $(abspath $(DEMO))/torso.seg.nrrd (open it in 3D Slicer)"
+	@echo "Its picture: $(abspath $(DEMO))/torso.png"
+
+# All tests; the slow ones (the full network) too.
+test: $(VENV)/.test
+	$(RUN)/python -m pytest $(PYTEST_ARGS)
+
+# What continuous integration checks besides the tests.
+check: $(VENV)/.test
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+	$(RUN)/codespell
+
+bench: $(VENV)/.test
+	$(RUN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info

@@ -1,0 +1,290 @@
+"""Training end to end on small phantoms: it learns, resumes, keeps frozen what is frozen, repeats itself exactly."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+
+from VISTA3DLib.checkpoint import load_network
+from VISTA3DLib.classes import ClassCatalogue
+from VISTA3DLib.devices import Runtime
+from VISTA3DLib.errors import CancelledError, CheckpointError, TrainingError
+from VISTA3DLib.network import seeded_network
+from VISTA3DLib.phantom import PhantomSettings, make_phantom
+from VISTA3DLib.progress import Cancel
+from VISTA3DLib.settings import NetworkSettings
+from VISTA3DLib.training.datalist import DataList, read_datalist
+from VISTA3DLib.training.run import start_network
+from VISTA3DLib.training.settings import STAGES, StageSettings, TrainingSettings
+from VISTA3DLib.training.trainer import LAST, Trainer, freeze_branches
+
+CLASSES = (1, 3, 115)  # liver, spleen, heart
+NETWORK = {"filters": 8, "blocks_down": [1, 1, 1], "window": [32, 32, 32], "spacing": [8.0, 8.0, 8.0]}
+QUICK = replace(STAGES["automatic-finetune"], freeze="none", learning_rate=3e-3, max_backprompt=1)
+
+
+@pytest.fixture(scope="module")
+def a_datalist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four coarse phantoms; the last is held back."""
+    folder = tmp_path_factory.mktemp("data")
+    entries = []
+    for n in range(4):
+        phantom = make_phantom(PhantomSettings(seed=n, spacing=(8.0, 8.0, 8.0), variation=0.3, contrast=0.8))
+        labels = np.where(np.isin(phantom.labels, CLASSES), phantom.labels, 0).astype(np.uint8)
+        nibabel.save(nibabel.Nifti1Image(phantom.array, phantom.affine), folder / f"{n}_ct.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(labels, phantom.affine), folder / f"{n}_label.nii.gz")
+        entries.append({"image": f"{n}_ct.nii.gz", "label": f"{n}_label.nii.gz", "fold": int(n == 3)})
+    mapping = [[c, c] for c in CLASSES]
+    path = folder / "list.json"
+    path.write_text(json.dumps({"name": "phantoms", "training": entries, "label_mapping": mapping}))
+    return path
+
+
+def settings_for(a_datalist: Path, output: Path, *stages: StageSettings, **changes: object) -> TrainingSettings:
+    values: dict = {"name": "test", "data": a_datalist, "output": output, "stages": stages, "network": NETWORK, "fold": 1}
+    return TrainingSettings(**{**values, "device": "cpu", "precision": "fp32", "augment": False, **changes})
+
+
+def a_trainer(settings: TrainingSettings, **options: object) -> Trainer:
+    data = read_datalist(settings.data)
+    network, network_settings = start_network(settings, data)
+    return Trainer(network, network_settings, settings, data, Runtime(device=torch.device("cpu")), **options)
+
+
+def same_parameters(a: torch.nn.Module, b: torch.nn.Module) -> list[str]:
+    other = dict(b.named_parameters())
+    return [n for n, p in a.named_parameters() if torch.equal(p, other[n])]
+
+
+def test_the_same_seed_gives_the_same_losses_and_another_seed_does_not(a_datalist: Path, tmp_path: Path) -> None:
+    losses = []
+    for run, seed in enumerate((0, 0, 1)):
+        stages = (replace(STAGES["point"], epochs=1, iterations=2), replace(QUICK, epochs=1))
+        trainer = a_trainer(settings_for(a_datalist, tmp_path / str(run), *stages, seed=seed, augment=True))
+        trainer.run()
+        losses.append([r.loss for r in trainer._history.records])
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2]
+
+
+def test_a_run_that_was_interrupted_ends_like_one_that_was_not(a_datalist: Path, tmp_path: Path) -> None:
+    stages = (replace(STAGES["point"], epochs=2, iterations=1), replace(QUICK, epochs=2))
+    whole = a_trainer(settings_for(a_datalist, tmp_path / "whole", *stages))
+    whole.run()
+    cancel, steps = Cancel(), [0]
+
+    def watch(report: object) -> None:
+        steps[0] += 1
+        if steps[0] == 6:  # in the middle of the second epoch
+            cancel.cancel()
+
+    broken = settings_for(a_datalist, tmp_path / "broken", *stages)
+    with pytest.raises(CancelledError):
+        a_trainer(broken, progress=watch, cancel=cancel).run()
+    again = a_trainer(broken)
+    again.run()
+    assert [r.loss for r in again._history.records] == [r.loss for r in whole._history.records]
+    assert len(same_parameters(again.network, whole.network)) == len(list(whole.network.named_parameters()))
+
+
+def test_a_finished_run_is_not_trained_again(a_datalist: Path, tmp_path: Path) -> None:
+    settings = settings_for(a_datalist, tmp_path, replace(QUICK, epochs=1))
+    a_trainer(settings).run()
+    before = (tmp_path / LAST).read_bytes()
+    second = a_trainer(settings)
+    second.run()
+    assert (tmp_path / LAST).read_bytes() == before
+
+
+def test_the_output_of_another_run_is_not_continued(a_datalist: Path, tmp_path: Path) -> None:
+    a_trainer(settings_for(a_datalist, tmp_path, replace(QUICK, epochs=1))).run()
+    with pytest.raises(CheckpointError, match="other stages"):
+        a_trainer(settings_for(a_datalist, tmp_path, replace(QUICK, epochs=2))).run()
+
+
+@pytest.mark.parametrize(
+    ("stage", "frozen", "trained"),
+    [
+        ("automatic", ("image_encoder.encoder", "image_encoder.up_layers.", "point_head"), ("up_layers_auto", "class_head")),
+        ("point", (), ("image_encoder.encoder", "image_encoder.up_layers.", "point_head")),
+    ],
+)
+def test_frozen_parameters_do_not_change_and_the_others_do(
+    a_datalist: Path, tmp_path: Path, stage: str, frozen: tuple[str, ...], trained: tuple[str, ...]
+) -> None:
+    settings = settings_for(a_datalist, tmp_path, replace(STAGES[stage], epochs=1, iterations=1, learning_rate=1e-3))
+    trainer = a_trainer(settings)
+    before = seeded_network(trainer.network_settings, settings.seed)
+    trainer.run()
+    same = same_parameters(trainer.network, before)
+    names = [n for n, _ in before.named_parameters()]
+    for part in frozen:
+        assert all(n in same for n in names if n.startswith(part))
+    for part in trained:
+        changed = [n for n in names if part in n and n not in same]
+        assert changed, part
+
+
+def test_freezing_is_undone_by_the_next_stage() -> None:
+    network = seeded_network(NetworkSettings(filters=8, blocks_down=(1, 1), window=(16, 16, 16)), 0)
+    for name, free in (("automatic", False), ("point", True), ("automatic", False)):
+        freeze_branches(network, STAGES[name])
+        assert network.image_encoder.encoder.conv_init.weight.requires_grad == free
+        assert network.class_head.class_embeddings.weight.requires_grad
+    freeze_branches(network, replace(STAGES["point"], freeze="automatic"))
+    assert not network.class_head.class_embeddings.weight.requires_grad
+    assert network.point_head.mask_tokens.weight.requires_grad
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_names_the_case_and_keeps_the_last_weights(
+    a_datalist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(a_datalist, tmp_path, replace(QUICK, epochs=2))
+    trainer = a_trainer(settings)
+    calls = [0]
+
+    def poisoned(network: torch.nn.Module, image: torch.Tensor, prompts: object) -> torch.Tensor:
+        from VISTA3DLib.training.steps import ask
+
+        calls[0] += 1
+        return ask(network, image, prompts) * (float("nan") if calls[0] > 8 else 1.0)
+
+    monkeypatch.setattr("VISTA3DLib.training.steps.ask", poisoned)
+    monkeypatch.setattr("VISTA3DLib.training.steps.ask.__wrapped__", poisoned, raising=False)
+    monkeypatch.undo()
+    original = __import__("VISTA3DLib.training.steps", fromlist=["ask"]).ask
+
+    def broken(network: torch.nn.Module, image: torch.Tensor, prompts: object) -> torch.Tensor:
+        calls[0] += 1
+        return original(network, image, prompts) * (float("nan") if calls[0] > 8 else 1.0)
+
+    monkeypatch.setattr("VISTA3DLib.training.steps.ask", broken)
+    with pytest.raises(TrainingError, match=r"nan on case \d_ct"):
+        trainer.run()
+    network, _ = load_network(tmp_path / LAST)
+    assert all(bool(torch.isfinite(p).all()) for p in network.parameters())
+
+
+def test_checkpoints_say_what_they_are(a_datalist: Path, tmp_path: Path) -> None:
+    settings = settings_for(a_datalist, tmp_path, replace(QUICK, epochs=1))
+    a_trainer(settings, validate=lambda network, stage: {"liver": 0.5}).run()
+    from VISTA3DLib.checkpoint import read_checkpoint
+
+    stored = read_checkpoint(tmp_path / LAST)
+    assert stored.settings is not None
+    assert stored.settings.catalogue.sets["everything"] == CLASSES
+    assert stored.metadata["dice"] == {"liver": 0.5}
+    assert stored.metadata["data_list"]["sha256"] == read_datalist(a_datalist).digest
+    assert (tmp_path / "history.csv").read_text().count("\n") == 2
+    assert (tmp_path / "history.png").stat().st_size > 1000
+
+
+DDP_SCRIPT = """
+import sys, json
+from pathlib import Path
+import numpy as np, torch
+sys.path.insert(0, {folder!r})
+from test_training import ddp_gradients
+from VISTA3DLib.training.distributed import join_world
+world = join_world()
+gradients = ddp_gradients(Path({data!r}), world)
+if world.leads:
+    torch.save(gradients, {output!r})
+"""
+
+
+def ddp_gradients(datalist: Path, world: object) -> dict[str, torch.Tensor]:
+    """Gradients after one patch in each process of the world (or, alone, after the patch of one rank)."""
+    from VISTA3DLib.training.distributed import World, wrapped
+    from VISTA3DLib.training.patches import PatchSource
+    from VISTA3DLib.training.steps import PatchTrainer
+
+    assert isinstance(world, World)
+    torch.set_num_threads(1)
+    data: DataList = read_datalist(datalist)
+    settings = settings_for(datalist, datalist.parent, replace(QUICK, iterations=1))
+    network, network_settings = start_network(settings, data)
+    freeze_branches(network, settings.stages[0])
+    source = PatchSource(data.training[:2], data, network_settings, patches_per_case=1, augment=False)
+    patch = source.patches(world.rank, 0)[0]
+
+    class KeepGradients(torch.optim.SGD):
+        def zero_grad(self, set_to_none: bool = True) -> None:
+            """Keep them: the test looks at them."""
+
+    optimiser = KeepGradients(network.parameters(), lr=0.0)
+    trainer = PatchTrainer(
+        wrapped(network, world),
+        optimiser,
+        network_settings.catalogue,
+        settings.stages[0],
+        Runtime(device=torch.device("cpu")),
+        world,
+        clip_norm=1e9,
+    )
+    trainer.train_on(patch, np.random.default_rng((5, world.rank)), np.random.default_rng(5))
+    return {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.slow
+def test_two_processes_average_the_gradients_of_their_patches(a_datalist: Path, tmp_path: Path) -> None:
+    from VISTA3DLib.training.distributed import World
+
+    output = tmp_path / "gradients.pt"
+    script = tmp_path / "ddp.py"
+    script.write_text(DDP_SCRIPT.format(folder=str(Path(__file__).parent), data=str(a_datalist), output=str(output)))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}", str(script)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, env=environment, timeout=300)
+    together = torch.load(output, weights_only=True)
+    alone = [ddp_gradients(a_datalist, World(rank=rank)) for rank in (0, 1)]
+    compared = 0
+    for name, gradient in together.items():
+        mean = sum(a.get(name, torch.zeros_like(gradient)) for a in alone) / 2
+        assert torch.allclose(gradient, mean, rtol=1e-3, atol=1e-6), name
+        compared += bool(gradient.abs().max() > 0)
+    assert compared > 20
+
+
+@pytest.mark.slow
+def test_two_minutes_of_training_segment_a_person_never_seen(a_datalist: Path, tmp_path: Path) -> None:
+    """From random weights: the loss falls, and the held-back phantom's organs are found."""
+    from VISTA3DLib.training.validation import DiceValidator
+
+    stage = replace(QUICK, epochs=25, learning_rate=4e-3, patches_per_case=4, validate_every=25)
+    settings = settings_for(a_datalist, tmp_path, stage)
+    data = read_datalist(a_datalist)
+    network, network_settings = start_network(settings, data)
+    runtime = Runtime(device=torch.device("cpu"))
+    validate = DiceValidator(data.split(1)[1], data, network_settings, runtime)
+    before = float(np.mean(list(validate(network.eval(), stage).values())))
+    trainer = Trainer(network, network_settings, settings, data, runtime, validate=validate)
+    trainer.run()
+    records = trainer._history.records
+    assert records[-1].loss < 0.5 * records[0].loss
+    assert records[-1].dice is not None
+    assert records[-1].dice > max(0.6, before + 0.3)
+
+
+def test_trained_classes_are_the_supported_ones(a_datalist: Path, tmp_path: Path) -> None:
+    _, settings = start_network(settings_for(a_datalist, tmp_path, QUICK), read_datalist(a_datalist))
+    assert settings.catalogue.resolve_many(["everything"]) == CLASSES
+    assert "kidney" not in {settings.catalogue[i].name for i in settings.catalogue.groups}
+    assert ClassCatalogue.load()[5].id in settings.catalogue
+
+
+Maker = Callable[..., object]

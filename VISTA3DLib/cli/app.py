@@ -1,0 +1,65 @@
+"""The commands put together, and how errors reach a person."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+import typer
+
+from VISTA3DLib import __version__
+from VISTA3DLib.cli.classes import classes
+from VISTA3DLib.cli.console import show_error
+from VISTA3DLib.cli.doctor import doctor
+from VISTA3DLib.cli.segment import segment
+from VISTA3DLib.cli.weights import weights
+from VISTA3DLib.errors import CancelledError, VISTA3DError
+
+app = typer.Typer(
+    name="vista3d",
+    help="From a CT to 3D segments: automatic, by clicks, and by clicks that repair.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(segment)
+app.command()(classes)
+app.add_typer(weights, name="weights")
+app.command()(doctor)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+) -> None:
+    """Print the version if asked to."""
+    if show:
+        typer.echo(f"vista3d {__version__}")
+        raise typer.Exit
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is 0, 1 for a refusal by the person, 2 for an error, 130 when interrupted."""
+    try:
+        status = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+    except CancelledError:
+        show_error("Cancelled; nothing was written.")
+        return 130
+    except VISTA3DError as error:
+        show_error(error.message, error.fix)
+        return 2
+    except click.exceptions.Abort:
+        show_error("Stopped.")
+        return 1
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        show_error("Interrupted; nothing was written.")
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status if isinstance(status, int) else 0

@@ -1,0 +1,413 @@
+"""What ``vista3d segment`` does: read, prepare, ask the session, write, summarise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from VISTA3DLib import __version__
+from VISTA3DLib.errors import ClassError, OutputError, PromptError, SettingsError
+from VISTA3DLib.files.segments import Segment, SegmentToWrite, Written, segments_of, spare_color, tight
+from VISTA3DLib.geometry import Box, Grid, Vector3
+from VISTA3DLib.progress import ProgressCallback, StageClock
+from VISTA3DLib.prompts import Point, PointSpace, checked_points, parse_point, read_points
+from VISTA3DLib.results import BoolArray, Change, ClassesResult, MaskResult
+from VISTA3DLib.structure import Terminology
+from VISTA3DLib.volume import Finding, Volume
+
+if TYPE_CHECKING:
+    from VISTA3DLib.loading import LoadedModel
+    from VISTA3DLib.session import Session
+
+_NEW_STRUCTURE_ID = 1000  # label value of a clicked structure that has no class: no model's id
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentOptions:
+    """The options of ``vista3d segment``, checked as far as that is possible before anything is read."""
+
+    ct: Path | None
+    output: Path | None
+    sample: str | None = None
+    series: str | None = None
+    weights: str = "vista3d-mini"
+    classes: tuple[str, ...] = ()
+    merge_groups: bool = False
+    overlapping: bool = False
+    smooth: bool = False
+    roi: str | None = None
+    point: tuple[str, ...] = ()
+    points: Path | None = None
+    point_space: str = "ras"
+    clicked_class: str | None = None
+    new_structure: str | None = None
+    refine: Path | None = None
+    segment_name: str | None = None
+    mode: str = "bundle"
+    device: str = "auto"
+    precision: str = "auto"
+    batch: int = 1
+    picture: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.ct is None) == (self.sample is None):
+            raise SettingsError(
+                "Give either a CT or --sample.", "For example: vista3d segment ct.nii.gz -o out.seg.nrrd"
+            )
+        if self.sample not in {None, "torso"}:
+            raise SettingsError(f"There is no sample '{self.sample}'.", "Use --sample torso.")
+        if self.output is None:
+            raise OutputError("No output was named.", "Add -o out.seg.nrrd")
+        if self.point_space not in get_args(PointSpace):
+            raise PromptError(f"There is no point space '{self.point_space}'.", "Use ras, lps or ijk.")
+        if self.clicked_class is not None and self.new_structure is not None:
+            raise ClassError("Both --class and --new-structure are given.", "A clicked structure is one or the other.")
+        if self.refine is not None and self.segment_name is None:
+            raise PromptError("--refine does not say what to repair.", "Add --segment NAME.")
+        if self.refine is not None and self.classes:
+            raise SettingsError("--refine and --classes are given together.", "Run them one after the other.")
+
+    @property
+    def clicks(self) -> bool:
+        """Whether anything is clicked."""
+        return bool(self.point or self.points)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What was done, for a person and for a program."""
+
+    ct: str
+    shape: tuple[int, int, int]
+    spacing: Vector3
+    model: dict[str, Any]
+    mode: str
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    segments: tuple[dict[str, Any], ...]
+    changes: tuple[Change, ...]
+    outputs: tuple[Path, ...]
+    seconds: dict[str, float]
+    peak: dict[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; volumes in ml, times in seconds, memory in bytes."""
+        changes = [
+            {"kind": c.kind, "voxels": c.voxels, "ml": round(c.ml, 4), "center_ras": c.center} for c in self.changes
+        ]
+        return {
+            "version": __version__,
+            "ct": {"name": self.ct, "shape": self.shape, "spacing_mm": self.spacing},
+            "model": self.model,
+            "mode": self.mode,
+            "findings": [{"code": f.code, "message": f.message} for f in self.findings],
+            "notes": list(self.notes),
+            "segments": list(self.segments),
+            "changes": changes,
+            "outputs": [str(p) for p in self.outputs],
+            "seconds": {k: round(v, 4) for k, v in self.seconds.items()},
+            "peak_memory_bytes": self.peak,
+        }
+
+    def lines(self) -> list[str]:
+        """What a person wants to know: segments with volumes, files, time."""
+        rows = [f"{s['id']:>5}  {s['name']:<34} {s['ml']:>10.1f} ml" for s in self.segments if s["voxels"]]
+        empty = [s["name"] for s in self.segments if not s["voxels"]]
+        if empty:
+            more = f" and {len(empty) - 6} more" if len(empty) > 6 else ""
+            rows.append(f"not found: {', '.join(empty[:6])}{more}")
+        for change in self.changes:
+            rows.append(f"{change.kind} {change.ml:.2f} ml")
+        rows += [f"wrote {p}" for p in self.outputs]
+        total = sum(self.seconds.values())
+        return [*rows, f"{total:.1f} s ({', '.join(f'{k} {v:.1f}' for k, v in self.seconds.items())})"]
+
+
+class SegmentJob:
+    """Runs the options; ``progress`` hears of windows, ``remark`` of what a person should know, ``line`` of steps."""
+
+    def __init__(
+        self,
+        options: SegmentOptions,
+        *,
+        progress: ProgressCallback,
+        remark: Callable[[str], None],
+        line: Callable[[str], None],
+    ) -> None:
+        self._options, self._progress, self._remark, self._line = options, progress, remark, line
+        self._clock = StageClock()
+        self._notes: list[str] = []
+        self._changes: tuple[Change, ...] = ()
+
+    def run(self) -> Summary:
+        """Do it all; nothing is written unless everything worked."""
+        from VISTA3DLib.files.write import check_suffix, write_segments
+
+        options = self._options
+        assert options.output is not None
+        check_suffix(options.output)
+        with self._clock.stage("read"):
+            volume = self._read_volume()
+            points = self._read_points(volume.grid)
+        session, model, findings = self._open_session(volume)
+        segments = self._segments(session, model, volume, points)
+        with self._clock.stage("write"):
+            written = write_segments(
+                options.output, segments, volume.grid, source_files=volume.source_files, model=model.id
+            )
+            outputs = (*written.files, *self._draw(volume, segments, model))
+        return self._summary(volume, model, findings, segments, written, outputs)
+
+    def _read_volume(self) -> Volume:
+        if self._options.ct is None:
+            from VISTA3DLib.phantom import make_phantom
+
+            phantom = make_phantom()
+            return Volume(array=phantom.array, affine=phantom.affine, name="phantom, torso")
+        from VISTA3DLib.files.read import read_volume
+
+        return read_volume(self._options.ct, series=self._options.series)
+
+    def _read_points(self, grid: Grid) -> tuple[Point, ...]:
+        options = self._options
+        space: Any = options.point_space
+        points = [parse_point(text, space=space, grid=grid) for text in options.point]
+        if options.points is not None:
+            points += read_points(options.points, grid=grid)
+        if (options.clicked_class or options.new_structure or options.refine) and not points:
+            raise PromptError("A clicked structure is named, but there are no clicks.", "Add --point R,A,S,+")
+        return checked_points(points, grid)
+
+    def _open_session(self, volume: Volume) -> tuple[Session, LoadedModel, tuple[Finding, ...]]:
+        from VISTA3DLib.loading import load_model
+        from VISTA3DLib.session import Session
+
+        options = self._options
+        with self._clock.stage("load"):
+            model = load_model(options.weights, device=options.device, precision=options.precision)
+        for text in (model.note, _DEMONSTRATION if model.entry.demonstration and not model.note else ""):
+            if text:
+                self._say(text)
+        session = Session(model, mode=options.mode)  # type: ignore[arg-type]
+        with self._clock.stage("prepare"):
+            findings = session.set_volume(volume)
+        for finding in findings:
+            self._remark(finding.message)
+        return session, model, findings
+
+    def _segments(
+        self, session: Session, model: LoadedModel, volume: Volume, points: Sequence[Point]
+    ) -> list[SegmentToWrite]:
+        options = self._options
+        if options.refine is not None:
+            return self._refined(session, volume, points)
+        segments: list[SegmentToWrite] = []
+        if options.classes or not points:
+            result = self._automatic(session, volume)
+            segments = list(segments_of(result, model.settings.catalogue))
+        if points:
+            segments = self._with_clicked(session, model, segments, points)
+        return segments
+
+    def _automatic(self, session: Session, volume: Volume) -> ClassesResult:
+        options = self._options
+        wanted = options.classes or ("everything",)
+        roi = None if options.roi is None else parse_roi(options.roi, volume.grid)
+        estimate = session.estimate(wanted, roi=roi, overlapping=options.overlapping, batch=options.batch)
+        self._line(f"{session.model.id} on {session.model.runtime}: {estimate}")
+        if not estimate.fits:
+            self._remark("This may not fit into memory; smaller steps will be taken when it does not.")
+        result = session.segment_classes(
+            wanted,
+            roi=roi,
+            overlapping=options.overlapping,
+            smooth=options.smooth,
+            merge_groups=options.merge_groups,
+            batch=options.batch,
+            progress=self._progress,
+        )
+        self._add(result)
+        return result
+
+    def _with_clicked(
+        self, session: Session, model: LoadedModel, segments: list[SegmentToWrite], points: Sequence[Point]
+    ) -> list[SegmentToWrite]:
+        """Add the clicked structure; a class that was segmented automatically is repaired instead."""
+        options, catalogue = self._options, model.settings.catalogue
+        class_id = None if options.clicked_class is None else catalogue.resolve(options.clicked_class).id
+        old = next((s for s in segments if s.id == class_id), None)
+        base = None if old is None else _full(old, session.volume.grid)
+        zero_shot = options.new_structure is not None
+        result = session.segment_points(
+            points,
+            class_id=class_id,
+            zero_shot=zero_shot,
+            base_mask=base,
+            smooth=options.smooth,
+            progress=self._progress,
+        )
+        self._add(result)
+        if old is not None and base is not None:
+            return [s if s is not old else _replaced(old, result, base) for s in segments]
+        new = next(iter(segments_of(result, catalogue, name=options.new_structure)))
+        if class_id is None:
+            name = options.new_structure or "clicked structure"
+            new = SegmentToWrite(
+                id=_NEW_STRUCTURE_ID, name=name, color=spare_color(5), box=new.box, mask=new.mask, rank=new.rank
+            )
+        return [*segments, new]
+
+    def _refined(self, session: Session, volume: Volume, points: Sequence[Point]) -> list[SegmentToWrite]:
+        from VISTA3DLib.files.segmentation_read import read_segmentation
+
+        options, catalogue = self._options, session.model.settings.catalogue
+        assert options.refine is not None
+        assert options.segment_name is not None
+        if not points:
+            raise PromptError("--refine needs clicks.", "Add --point R,A,S,+ or R,A,S,-")
+        with self._clock.stage("read"):
+            file = read_segmentation(options.refine, volume.grid)
+        chosen = file.find(options.segment_name)
+        base = file.full_mask(chosen)
+        class_id = None if options.clicked_class is None else catalogue.resolve(options.clicked_class).id
+        result = session.segment_points(
+            points,
+            class_id=class_id,
+            zero_shot=options.new_structure is not None,
+            base_mask=base,
+            smooth=options.smooth,
+            progress=self._progress,
+        )
+        self._add(result)
+        segments = [_rewritten(s) for s in file.segments]
+        index = next(n for n, s in enumerate(file.segments) if s is chosen)
+        segments[index] = _replaced(segments[index], result, base)
+        return segments
+
+    def _add(self, result: ClassesResult | MaskResult) -> None:
+        for name, seconds in result.seconds.items():
+            self._clock.add(name, seconds)
+        for note in result.notes:
+            if note not in self._notes:
+                self._say(note)
+        if isinstance(result, MaskResult):
+            self._changes = result.changes
+
+    def _say(self, note: str) -> None:
+        self._notes.append(note)
+        self._remark(note)
+
+    def _draw(self, volume: Volume, segments: Sequence[SegmentToWrite], model: LoadedModel) -> tuple[Path, ...]:
+        path = self._options.picture
+        if path is None:
+            return ()
+        from VISTA3DLib.picture import Outline, save_picture
+
+        ml = volume.grid.voxel_ml
+        outlines = [
+            Outline(name=s.name, color=s.color, box=s.box, mask=s.mask, ml=float(s.mask.sum()) * ml) for s in segments
+        ]
+        save_picture(path, volume, outlines, title=f"{volume.name}, {model.id}")
+        return (path,)
+
+    def _summary(
+        self,
+        volume: Volume,
+        model: LoadedModel,
+        findings: tuple[Finding, ...],
+        segments: Sequence[SegmentToWrite],
+        written: Written,
+        outputs: tuple[Path, ...],
+    ) -> Summary:
+        ml = volume.grid.voxel_ml
+        rows = []
+        for segment in segments:
+            voxels = int(np.count_nonzero(segment.mask))
+            rows.append({"id": segment.id, "name": segment.name, "voxels": voxels, "ml": round(voxels * ml, 4)})
+        for note in written.notes:
+            self._say(note)
+        return Summary(
+            ct=volume.name,
+            shape=volume.grid.shape,
+            spacing=volume.grid.spacing,
+            model={"id": model.id, "device": str(model.device), "precision": model.runtime.precision},
+            mode=self._options.mode,
+            findings=findings,
+            notes=tuple(self._notes),
+            segments=tuple(rows),
+            changes=self._changes,
+            outputs=outputs,
+            seconds=self._clock.seconds,
+            peak=peak_memory(),
+        )
+
+
+_DEMONSTRATION = "vista3d-mini is for demonstration and tests; use the official weights for anatomy beyond its classes."
+
+
+def parse_roi(text: str, grid: Grid) -> Box:
+    """``R0,R1,A0,A1,S0,S1`` (RAS mm, in either order) as the box of the voxels inside it."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise SettingsError(f"The region '{text}' is no list of numbers.", "Write R0,R1,A0,A1,S0,S1 in mm.") from error
+    if len(numbers) != 6 or not np.isfinite(numbers).all():
+        raise SettingsError(f"The region '{text}' has {len(numbers)} numbers, not 6.", "Write R0,R1,A0,A1,S0,S1 in mm.")
+    corners = np.array([[r, a, s] for r in numbers[:2] for a in numbers[2:4] for s in numbers[4:]])
+    index = grid.to_voxel(corners)
+    low, high = np.ceil(index.min(axis=0) - 1e-6).astype(int), np.floor(index.max(axis=0) + 1e-6).astype(int) + 1
+    box = Box(start=(low[0], low[1], low[2]), stop=(high[0], high[1], high[2]))
+    if not (box & grid.box).size:
+        raise SettingsError(f"The region '{text}' holds no voxel of the CT.", "Check it: RAS mm, not voxels, not LPS.")
+    return box & grid.box
+
+
+def peak_memory() -> dict[str, int]:
+    """Peak bytes of this process and of the GPU, where they can be known."""
+    import sys
+
+    import torch
+
+    peak: dict[str, int] = {}
+    if sys.platform == "win32":
+        import psutil
+
+        peak["process"] = int(psutil.Process().memory_info().peak_wset)
+    else:
+        import resource
+
+        scale = 1 if sys.platform == "darwin" else 1024
+        peak["process"] = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * scale
+    if torch.cuda.is_available():
+        peak["cuda"] = int(torch.cuda.max_memory_allocated())
+    return peak
+
+
+def _full(segment: SegmentToWrite, grid: Grid) -> npt.NDArray[np.bool_]:
+    full = np.zeros(grid.shape, dtype=bool)
+    full[segment.box.slices] = segment.mask
+    return full
+
+
+def _rewritten(segment: Segment) -> SegmentToWrite:
+    """A segment that was read, to be written again as it was."""
+    return SegmentToWrite(
+        id=segment.label,
+        name=segment.name,
+        color=segment.color or spare_color(segment.label),
+        box=segment.box,
+        mask=segment.mask,
+        terminology=Terminology.from_slicer(segment.terminology) if segment.terminology else None,
+    )
+
+
+def _replaced(old: SegmentToWrite, result: MaskResult, base: BoolArray) -> SegmentToWrite:
+    box, mask = tight(result.grid.box, result.to_full(base))
+    return SegmentToWrite(
+        id=old.id, name=old.name, color=old.color, box=box, mask=mask, terminology=old.terminology, rank=old.rank
+    )

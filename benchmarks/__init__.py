@@ -1,0 +1,1 @@
+"""Our numbers beside the reference's, measured in the same run: ``python -m benchmarks``."""
