@@ -1,7 +1,7 @@
 """The heart: one volume, one model, any number of questions (in the manner of segment-anything's predictor).
 
 >>> from VISTA3DLib.session import Session
->>> from VISTA3DLib.weights import load_model
+>>> from VISTA3DLib.loading import load_model
 >>> from VISTA3DLib.files.read import read_volume
 >>> session = Session(load_model("vista3d-mini"))                       # doctest: +SKIP
 >>> findings = session.set_volume(read_volume("ct.nii.gz"))             # doctest: +SKIP

@@ -78,9 +78,7 @@ class Terminology:
         category, kind, modifier, region, region_modifier = codes
         if category is None or kind is None:
             return None
-        return cls(
-            category=category, type=kind, type_modifier=modifier, region=region, region_modifier=region_modifier
-        )
+        return cls(category=category, type=kind, type_modifier=modifier, region=region, region_modifier=region_modifier)
 
     def to_dict(self) -> dict[str, Any]:
         """The five codes as lists, None where there is no code."""

@@ -12,12 +12,11 @@ import numpy.typing as npt
 
 from VISTA3DLib import __version__
 from VISTA3DLib.errors import ClassError, OutputError, PromptError, SettingsError
-from VISTA3DLib.files.segments import Segment, SegmentToWrite, Written, segments_of, spare_color, tight
+from VISTA3DLib.files.segments import SegmentToWrite, Written, segments_of, spare_color, tight
 from VISTA3DLib.geometry import Box, Grid, Vector3
 from VISTA3DLib.progress import ProgressCallback, StageClock
 from VISTA3DLib.prompts import Point, PointSpace, checked_points, parse_point, read_points
 from VISTA3DLib.results import BoolArray, Change, ClassesResult, MaskResult
-from VISTA3DLib.structure import Terminology
 from VISTA3DLib.volume import Finding, Volume
 
 if TYPE_CHECKING:
@@ -284,7 +283,7 @@ class SegmentJob:
             progress=self._progress,
         )
         self._add(result)
-        segments = [_rewritten(s) for s in file.segments]
+        segments = list(file.to_write())
         index = next(n for n, s in enumerate(file.segments) if s is chosen)
         segments[index] = _replaced(segments[index], result, base)
         return segments
@@ -392,18 +391,6 @@ def _full(segment: SegmentToWrite, grid: Grid) -> npt.NDArray[np.bool_]:
     full = np.zeros(grid.shape, dtype=bool)
     full[segment.box.slices] = segment.mask
     return full
-
-
-def _rewritten(segment: Segment) -> SegmentToWrite:
-    """A segment that was read, to be written again as it was."""
-    return SegmentToWrite(
-        id=segment.label,
-        name=segment.name,
-        color=segment.color or spare_color(segment.label),
-        box=segment.box,
-        mask=segment.mask,
-        terminology=Terminology.from_slicer(segment.terminology) if segment.terminology else None,
-    )
 
 
 def _replaced(old: SegmentToWrite, result: MaskResult, base: BoolArray) -> SegmentToWrite:

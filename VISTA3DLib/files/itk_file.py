@@ -1,0 +1,44 @@
+"""MetaImage and every other format that ITK knows, read with SimpleITK."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from VISTA3DLib.errors import VolumeError
+from VISTA3DLib.files.image_file import ImageFile, three_axes, unreadable
+from VISTA3DLib.geometry import flip_lps_ras, format_shape, reverse_axes
+
+
+def read_itk(path: Path) -> ImageFile:
+    """Read an image with ITK. Sheared axes are kept (MetaImage); the array is a view in ITK's memory order.
+
+    Raises ``ReadError`` if no reader of ITK takes the file, ``VolumeError`` for colours, vectors, 2D and 4D images.
+    """
+    import SimpleITK as sitk  # noqa: N813 - the name that everybody uses
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        size, channels = reader.GetSize(), reader.GetNumberOfComponents()
+        if channels > 1:
+            raise VolumeError(
+                f"The image has {channels} values in each voxel (a colour or a vector).", "Load a grey-value image."
+            )
+        if len(size) < 3:
+            raise VolumeError(
+                f"The image has 2 dimensions (size {format_shape(size)}), not 3.", "Load a stack of slices."
+            )
+        image = reader.Execute()
+    except RuntimeError as error:  # what SimpleITK raises for everything
+        raise unreadable(path, error) from error
+    affine = np.eye(4)
+    dimension = image.GetDimension()
+    direction = np.array(image.GetDirection()).reshape(dimension, dimension)
+    affine[:3, :3] = direction[:3, :3] * np.array(image.GetSpacing()[:3])
+    affine[:3, 3] = image.GetOrigin()[:3]
+    voxels = sitk.GetArrayFromImage(image)
+    voxels = voxels.transpose() if dimension > 3 else reverse_axes(voxels)
+    return ImageFile(array=three_axes(voxels), affine=flip_lps_ras(affine))

@@ -1,0 +1,230 @@
+"""Lists of training cases in the Decathlon's form, and how their label values map to class ids.
+
+A case names its image and what is known about it: a manual ``label``, a ``pseudo_label`` made by another model, and
+``label_sv``, supervoxels. Labels are partial: a class that was not annotated in a case is unknown there, never
+background, so each case (or its data set's mapping) says which classes it was annotated for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from VISTA3DLib.classes import ClassCatalogue
+from VISTA3DLib.errors import ReadError, SettingsError
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One case. Paths are absolute; ``annotated`` are the local label values that were looked for (None: all mapped).
+
+    ``reliable`` says whether the pseudo labels may be trusted for sampling supervoxel points (spec 5.5).
+    """
+
+    id: str
+    image: Path
+    label: Path | None = None
+    pseudo_label: Path | None = None
+    supervoxels: Path | None = None
+    reliable: bool = True
+    fold: int | None = None
+    dataset: str = DEFAULT
+    annotated: tuple[int, ...] | None = None
+
+    def files(self) -> tuple[Path, ...]:
+        """Every file that the case needs."""
+        return tuple(p for p in (self.image, self.label, self.pseudo_label, self.supervoxels) if p is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelMapping:
+    """Pairs (local label value, global class id); several local values may map to one class."""
+
+    pairs: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        locals_ = [local for local, _ in self.pairs]
+        if len(set(locals_)) != len(locals_):
+            twice = next(v for v in locals_ if locals_.count(v) > 1)
+            raise SettingsError(f"The label value {twice} is mapped twice.", "Map each label value once.")
+        if any(local <= 0 for local, _ in self.pairs):
+            raise SettingsError("The label value 0 is mapped.", "0 is background: leave it out of the mapping.")
+
+    @property
+    def to_global(self) -> dict[int, int]:
+        """Local label value -> class id."""
+        return dict(self.pairs)
+
+    def class_ids(self, annotated: Iterable[int] | None = None) -> tuple[int, ...]:
+        """Class ids that a case was annotated for, in order, each once."""
+        chosen = None if annotated is None else set(annotated)
+        return tuple(dict.fromkeys(g for local, g in self.pairs if chosen is None or local in chosen))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataList:
+    """Training and testing cases with the label mappings of their data sets."""
+
+    name: str
+    training: tuple[Case, ...]
+    testing: tuple[Case, ...] = ()
+    mappings: Mapping[str, LabelMapping] = field(default_factory=dict)
+
+    def mapping_of(self, case: Case) -> LabelMapping:
+        """The mapping of a case's data set. Raises ``SettingsError`` if it has none."""
+        found = self.mappings.get(case.dataset) or self.mappings.get(DEFAULT)
+        if found is None:
+            raise SettingsError(
+                f"The data set '{case.dataset}' of case {case.id} has no label mapping.",
+                "Add label_mapping to the list, or give --map local=class.",
+            )
+        return found
+
+    def class_ids_of(self, case: Case) -> tuple[int, ...]:
+        """Class ids that this case was annotated for; none if it has no manual label."""
+        return () if case.label is None else self.mapping_of(case).class_ids(case.annotated)
+
+    def split(self, fold: int | None) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+        """Training cases and held-back cases: those of ``fold`` are held back, or none."""
+        held = tuple(c for c in self.training if fold is not None and c.fold == fold)
+        return tuple(c for c in self.training if c not in held), held
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what the list says (not of the images): written into checkpoints."""
+        plain = {
+            "training": [_plain(c) for c in self.training],
+            "mappings": {k: v.pairs for k, v in sorted(self.mappings.items())},
+        }
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def read_datalist(path: Path, *, mapping: LabelMapping | None = None) -> DataList:
+    """Read ``{"training": [...], "testing": [...], "label_mapping": {...}}``; paths are relative to the list.
+
+    Entries have ``image`` and may have ``id``, ``label``, ``pseudo_label``, ``pseudo_label_reliability`` (0 or 1),
+    ``label_sv``, ``fold``, ``dataset``, ``annotated``. ``label_mapping`` is a list of [local, global] pairs, or one
+    such list per data set. ``mapping`` overrides it. Raises ``ReadError`` for files that are missing.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReadError(f"The data list {path} cannot be read: {error.strerror}.", "Check the path.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ReadError(f"The data list {path} is no JSON: {error}.", "Repair it.") from error
+    if not isinstance(document, dict) or not isinstance(document.get("training"), list):
+        raise ReadError(f"The data list {path} has no list 'training'.", 'Write {"training": [{"image": ...}]}.')
+    base = path.parent
+    lists = {k: [_read_case(e, base, path) for e in document.get(k, [])] for k in ("training", "testing")}
+    mappings = {DEFAULT: mapping} if mapping else _read_mappings(document.get("label_mapping", {}), path)
+    result = DataList(
+        name=str(document.get("name", path.stem)),
+        training=tuple(lists["training"]),
+        testing=tuple(lists["testing"]),
+        mappings=mappings,
+    )
+    _check(result, path)
+    return result
+
+
+def parse_mapping(texts: Sequence[str], catalogue: ClassCatalogue) -> LabelMapping:
+    """Read ``local=global`` texts; the global side is an id or a class name, also a new id above the catalogue's."""
+    pairs = []
+    for text in texts:
+        local, _, target = text.partition("=")
+        if not local.strip().isdigit() or not target.strip():
+            raise SettingsError(f"'{text}' is no mapping.", "Write local=class, for example 1=liver or 2=140.")
+        name = target.strip()
+        beyond = name.isdigit() and int(name) not in catalogue
+        pairs.append((int(local), int(name) if beyond else catalogue.resolve(name).id))
+    return LabelMapping(pairs=tuple(pairs))
+
+
+def mapping_warnings(mapping: LabelMapping, catalogue: ClassCatalogue) -> tuple[str, ...]:
+    """The known traps of fine-tuning (spec 6.2): ids 0 and 255, groups, unsupported ids, one id for several labels."""
+    found = []
+    targets = [g for _, g in mapping.pairs]
+    for class_id in dict.fromkeys(targets):
+        if class_id == 0:
+            found.append("A label is mapped to class 0, which is background: it will never be segmented.")
+        if class_id == 255:
+            found.append("Class 255 marks 'not computed' in the reference's files; choose another id to be compatible.")
+        if class_id >= catalogue.table_size:
+            found.append(f"Class {class_id} is beyond the model's table of {catalogue.table_size}.")
+        if class_id in catalogue.groups:
+            name = catalogue[class_id].name
+            found.append(f"Class {class_id} ({name}) is a group: asking for it gives its members, not what is trained.")
+        if targets.count(class_id) > 1:
+            sources = [local for local, g in mapping.pairs if g == class_id]
+            found.append(f"The labels {sources} are all mapped to class {class_id} and become one structure.")
+    return tuple(found)
+
+
+def _read_mappings(plain: Any, path: Path) -> dict[str, LabelMapping]:
+    groups = {DEFAULT: plain} if isinstance(plain, list) else plain
+    if not isinstance(groups, dict):
+        raise ReadError(f"label_mapping in {path} is neither a list nor an object.", "Write [[local, global], ...].")
+    try:
+        return {
+            str(name): LabelMapping(pairs=tuple((int(a), int(b)) for a, b in pairs)) for name, pairs in groups.items()
+        }
+    except (TypeError, ValueError) as error:
+        raise ReadError(f"label_mapping in {path} cannot be read: {error}.", "Write [[local, global], ...].") from error
+
+
+def _read_case(entry: Any, base: Path, path: Path) -> Case:
+    if not isinstance(entry, dict) or "image" not in entry:
+        raise ReadError(f"An entry of {path} has no image: {entry!r}.", 'Write {"image": "ct.nii.gz", ...}.')
+    image = base / str(entry["image"])
+    annotated = entry.get("annotated")
+    return Case(
+        id=str(entry.get("id") or _case_name(image)),
+        image=image,
+        label=_optional(base, entry.get("label")),
+        pseudo_label=_optional(base, entry.get("pseudo_label")),
+        supervoxels=_optional(base, entry.get("label_sv")),
+        reliable=bool(int(entry.get("pseudo_label_reliability", 1))),
+        fold=None if entry.get("fold") is None else int(entry["fold"]),
+        dataset=str(entry.get("dataset", DEFAULT)),
+        annotated=None if annotated is None else tuple(int(v) for v in annotated),
+    )
+
+
+def _check(data: DataList, path: Path) -> None:
+    cases = (*data.training, *data.testing)
+    if not cases:
+        raise ReadError(f"The data list {path} is empty.", "Add at least one case.")
+    missing = [f for c in cases for f in c.files() if not f.exists()]
+    if missing:
+        shown = ", ".join(str(f) for f in missing[:5]) + (" ..." if len(missing) > 5 else "")
+        raise ReadError(f"{len(missing)} files of {path} are missing: {shown}", "Check the paths in the list.")
+    for case in cases:
+        if case.label is not None:
+            data.mapping_of(case)
+
+
+def _case_name(image: Path) -> str:
+    stem = image.name.split(".")[0]
+    return image.parent.name if stem in {"ct", "image", "img"} else stem
+
+
+def _optional(base: Path, value: Any) -> Path | None:
+    return base / str(value) if value else None
+
+
+def _plain(case: Case) -> dict[str, Any]:
+    return {
+        "id": case.id,
+        "label": case.label is not None,
+        "pseudo": case.pseudo_label is not None,
+        "supervoxels": case.supervoxels is not None,
+        "dataset": case.dataset,
+        "annotated": case.annotated,
+        "fold": case.fold,
+    }

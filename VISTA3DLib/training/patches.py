@@ -1,0 +1,245 @@
+"""Cases on the model's grid, and random patches of them (spec 5.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.data import CacheDataset, Dataset, PersistentDataset
+from monai.data.utils import pickle_hashing
+from monai.transforms import (
+    ClassesToIndicesd,
+    Compose,
+    MapTransform,
+    RandCropByLabelClassesd,
+    RandGaussianNoised,
+    RandGaussianSmoothd,
+    RandScaleIntensityd,
+    RandShiftIntensityd,
+    RandSimulateLowResolutiond,
+    RandSpatialCropSamplesd,
+    RandZoomd,
+    SpatialPadd,
+    Transform,
+)
+
+from VISTA3DLib.errors import ReadError
+from VISTA3DLib.files.read import read_volume
+from VISTA3DLib.geometry import Grid
+from VISTA3DLib.preprocess import foreground_box, prepare_volume
+from VISTA3DLib.resample import resample_nearest
+from VISTA3DLib.settings import NetworkSettings, find_mode
+from VISTA3DLib.training.datalist import Case, DataList
+from VISTA3DLib.volume import Volume
+
+UNKNOWN = -1  # label value of voxels about which nothing is known
+_MAPS = ("label", "pseudo_label", "label_sv")
+_SAMPLES_PER_CLASS = 20_000  # voxels of a class that crops may be centred on
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Patch:
+    """A window of a case: ``image`` (1, *window) float32 in 0..1, and int64 maps (*window) where the case has them.
+
+    ``label`` and ``pseudo_label`` hold class ids, ``supervoxels`` numbers from 1 up; 0 is background or air.
+    ``class_ids`` are the classes that the manual label was annotated for, ``pseudo_ids`` those of the pseudo label.
+    """
+
+    case: str
+    image: torch.Tensor
+    label: torch.Tensor | None
+    pseudo_label: torch.Tensor | None
+    supervoxels: torch.Tensor | None
+    class_ids: tuple[int, ...]
+    pseudo_ids: tuple[int, ...]
+    reliable: bool
+
+
+class PrepareCase(Transform):
+    """Deterministic part: read a case, bring it to the model's grid, crop the foreground, map labels to class ids."""
+
+    def __init__(self, data: DataList, settings: NetworkSettings) -> None:
+        self._settings = settings
+        self._mappings = {
+            c.id: data.mapping_of(c).to_global for c in (*data.training, *data.testing) if c.label is not None
+        }
+
+    def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        case: Case = item["case"]
+        volume = read_volume(case.image)
+        mode = find_mode("quality")
+        prepared = prepare_volume(volume, self._settings, mode)
+        # 0 HU on the scaled image: the research code crops before it resamples; a voxel of the margin may differ.
+        box = foreground_box(prepared.image - _scaled_zero(self._settings), mode.crop_margin)
+        result: dict[str, Any] = {"case": case, "image": prepared.image[box.slices][None].contiguous()}
+        sources = {"label": case.label, "pseudo_label": case.pseudo_label, "label_sv": case.supervoxels}
+        for key, path in sources.items():
+            if path is not None:
+                labels = _read_labels(path, volume, case)
+                if key == "label":
+                    labels = map_labels(labels, self._mappings[case.id])
+                cut = prepared.grid.cropped(box)
+                onto = resample_nearest(labels, volume.grid, cut)
+                result[key] = torch.from_numpy(onto.astype(np.int16))[None]
+        return result
+
+
+def map_labels(labels: npt.NDArray[Any], mapping: Mapping[int, int]) -> npt.NDArray[np.int16]:
+    """Replace local values by class ids; values that are not mapped become 0."""
+    present = np.unique(labels)
+    table = np.zeros(max(int(present.max()), 0) + 1, dtype=np.int16)
+    for local, target in mapping.items():
+        if 0 <= local < len(table):
+            table[local] = target
+    return np.asarray(table[np.maximum(labels, 0)])
+
+
+def augmentations(keys: Sequence[str]) -> list[Transform]:
+    """The paper's random transforms: zoom of image and maps, the rest of the image alone. No flips, no rotations."""
+    modes = ["trilinear" if k == "image" else "nearest" for k in keys]
+    return [
+        RandZoomd(keys, prob=0.2, min_zoom=0.8, max_zoom=1.2, mode=modes, allow_missing_keys=True),
+        RandSimulateLowResolutiond("image", prob=0.2, zoom_range=(0.3, 1.0)),
+        RandGaussianSmoothd("image", prob=0.2, sigma_x=(0.5, 1.0), sigma_y=(0.5, 1.0), sigma_z=(0.5, 1.0)),
+        RandScaleIntensityd("image", prob=0.2, factors=0.1),
+        RandShiftIntensityd("image", prob=0.2, offsets=0.1),
+        RandGaussianNoised("image", prob=0.2, std=0.2),
+    ]
+
+
+class PatchSource:
+    """Random patches of cases, the same for the same seed, epoch and case, whatever was drawn before."""
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        data: DataList,
+        settings: NetworkSettings,
+        *,
+        patches_per_case: int = 2,
+        augment: bool = True,
+        cache: Path | None = None,
+        pseudo_ids: Sequence[int] = (),
+        seed: int = 0,
+    ) -> None:
+        self.cases = tuple(cases)
+        self._data, self._settings, self._seed = data, settings, seed
+        self._pseudo_ids = tuple(pseudo_ids)
+        self._count = patches_per_case
+        self._augment = augment
+        self._prepared = self._load(cache)
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def patches(self, index: int, epoch: int) -> list[Patch]:
+        """The patches of one case in one epoch."""
+        item = dict(self._prepared[index])
+        random = self._random_part(item)
+        random.set_random_state(int(np.random.SeedSequence((self._seed, epoch, index)).generate_state(1)[0]))
+        return [self._patch(p) for p in random(item)]
+
+    def _load(self, cache: Path | None) -> Dataset:
+        keys = ["image", *_MAPS]
+        fixed = Compose(
+            [
+                PrepareCase(self._data, self._settings),
+                SpatialPadd(keys, self._settings.window, allow_missing_keys=True),
+                _ClassIndices(self._settings.class_table),
+            ]
+        )
+        items = [{"case": c} for c in self.cases]
+        if cache is None:
+            return CacheDataset(items, fixed, cache_rate=1.0, num_workers=1, progress=False)
+        return PersistentDataset(
+            items, fixed, cache_dir=cache, hash_func=pickle_hashing, hash_transform=lambda _: self._cache_key()
+        )
+
+    def _cache_key(self) -> bytes:
+        grid = (self._settings.spacing, self._settings.window, self._settings.intensity, self._data.digest)
+        return pickle_hashing(repr(grid))
+
+    def _random_part(self, item: Mapping[str, Any]) -> Compose:
+        keys = [k for k in ("image", *_MAPS) if k in item]
+        crop: Transform
+        if "crop_indices" in item:
+            crop = RandCropByLabelClassesd(
+                keys,
+                label_key=item["crop_key"],
+                spatial_size=self._settings.window,
+                ratios=[float(len(i) > 0) for i in item["crop_indices"]],
+                num_classes=len(item["crop_indices"]),
+                num_samples=self._count,
+                indices_key="crop_indices",
+                warn=False,
+            )
+        else:
+            crop = RandSpatialCropSamplesd(keys, self._settings.window, num_samples=self._count, random_size=False)
+        steps = [crop, *(augmentations(keys) if self._augment else [])]
+        return Compose(steps)
+
+    def _patch(self, item: Mapping[str, Any]) -> Patch:
+        case: Case = item["case"]
+        maps = {k: _plain(item[k])[0].long() if k in item else None for k in _MAPS}
+        return Patch(
+            case=case.id,
+            image=_plain(item["image"]).float(),
+            label=maps["label"],
+            pseudo_label=maps["pseudo_label"],
+            supervoxels=maps["label_sv"],
+            class_ids=self._data.class_ids_of(case),
+            pseudo_ids=self._pseudo_ids if maps["pseudo_label"] is not None else (),
+            reliable=case.reliable,
+        )
+
+
+class _ClassIndices(MapTransform):
+    """Where each class lies, so that crops can be centred on any of them (on pseudo labels where there are some)."""
+
+    def __init__(self, class_table: int) -> None:
+        super().__init__(_MAPS, allow_missing_keys=True)
+        self._table = class_table
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        result = dict(data)
+        key = next((k for k in ("pseudo_label", "label") if k in result and bool((result[k] > 0).any())), None)
+        if key is None:
+            return result
+        classes = int(result[key].max()) + 1
+        found = ClassesToIndicesd(key, "_indices", num_classes=classes, max_samples_per_class=_SAMPLES_PER_CLASS)(
+            {key: result[key]}
+        )
+        result["crop_key"], result["crop_indices"] = key, found[f"{key}_indices"]
+        return result
+
+
+def _read_labels(path: Path, volume: Volume, case: Case) -> npt.NDArray[Any]:
+    labels = read_volume(path)
+    if not labels.grid.same_as(volume.grid, tolerance=0.1):
+        raise ReadError(
+            f"{path} of case {case.id} has another grid than its image: {_describe(labels.grid)} against "
+            f"{_describe(volume.grid)}.",
+            "Resample the label to the image.",
+        )
+    return np.rint(labels.array).astype(np.int32)
+
+
+def _describe(grid: Grid) -> str:
+    spacing = ", ".join(f"{s:.3g}" for s in grid.spacing)
+    return f"{grid.shape} voxels of ({spacing}) mm"
+
+
+def _scaled_zero(settings: NetworkSettings) -> float:
+    from VISTA3DLib.settings import HUWindow
+
+    rule = settings.intensity
+    return -rule.low / (rule.high - rule.low) if isinstance(rule, HUWindow) else 0.0
+
+
+def _plain(value: Any) -> torch.Tensor:
+    return value.as_tensor() if hasattr(value, "as_tensor") else torch.as_tensor(value)

@@ -1,0 +1,84 @@
+"""Putting a training run together from its settings: data, network, validation, loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from monai.networks.nets.vista3d import VISTA3D
+
+from VISTA3DLib.classes import ClassCatalogue
+from VISTA3DLib.devices import choose_runtime
+from VISTA3DLib.loading import load_weights
+from VISTA3DLib.network import seeded_network
+from VISTA3DLib.progress import Cancel, ProgressCallback
+from VISTA3DLib.settings import NetworkSettings
+from VISTA3DLib.training.catalogue import trained_catalogue
+from VISTA3DLib.training.datalist import DataList, read_datalist
+from VISTA3DLib.training.distributed import join_world
+from VISTA3DLib.training.phantom_cases import DATASET, phantom_mapping, write_phantom_cases
+from VISTA3DLib.training.settings import TrainingSettings
+from VISTA3DLib.training.trainer import Trainer
+from VISTA3DLib.training.validation import DiceValidator
+
+
+def train(
+    settings: TrainingSettings, *, progress: ProgressCallback | None = None, cancel: Cancel | None = None
+) -> Path:
+    """Run a training configuration; returns the path of the best weights. Resumes what was interrupted."""
+    world = join_world()
+    runtime = choose_runtime(settings.device, settings.precision)
+    data = with_phantoms(read_datalist(settings.data), settings, progress, cancel)
+    network, network_settings = start_network(settings, data)
+    held_back = data.split(settings.fold)[1]
+    validate = DiceValidator(held_back, data, network_settings, runtime) if held_back and world.leads else None
+    trainer = Trainer(
+        network,
+        network_settings,
+        settings,
+        data,
+        runtime,
+        world=world,
+        validate=validate,
+        progress=progress,
+        cancel=cancel,
+    )
+    return trainer.run()
+
+
+def with_phantoms(
+    data: DataList, settings: TrainingSettings, progress: ProgressCallback | None, cancel: Cancel | None
+) -> DataList:
+    """The data list with the synthetic cases that the settings ask for."""
+    if not settings.phantoms:
+        return data
+    folder = (settings.cache or settings.output) / "phantoms"
+    spacing = settings.network.get("spacing") or (3.0,)
+    cases = write_phantom_cases(folder, settings.phantoms, spacing=float(spacing[0]), progress=progress, cancel=cancel)
+    mappings = {**data.mappings, DATASET: phantom_mapping()}
+    return replace(data, training=(*data.training, *cases), mappings=mappings)
+
+
+def start_network(settings: TrainingSettings, data: DataList) -> tuple[VISTA3D, NetworkSettings]:
+    """The network to begin with, and its settings with the catalogue that it will have after training."""
+    trained = [i for i in trained_ids(data) if i not in settings.point_only]
+    if settings.start is not None:
+        network, found = load_weights(settings.start)
+        catalogue = trained_catalogue(found.catalogue, trained, settings.classes, keep_base=True)
+        return network, replace(found, catalogue=catalogue)
+    catalogue = trained_catalogue(ClassCatalogue.load(), trained, settings.classes)
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.network.items()}
+    network_settings = NetworkSettings(catalogue=catalogue, **plain)
+    return seeded_network(network_settings, settings.seed), network_settings
+
+
+def trained_ids(data: DataList) -> tuple[int, ...]:
+    """Every class id that some training case was annotated for, in order."""
+    return tuple(sorted({i for c in data.training for i in data.class_ids_of(c)}))
+
+
+def describe_ids(ids: Iterable[int], catalogue: ClassCatalogue) -> str:
+    """Names for a log line."""
+    return ", ".join(catalogue[i].label if i in catalogue else str(i) for i in ids)

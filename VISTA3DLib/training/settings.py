@@ -1,0 +1,176 @@
+"""What a training run does, as data: the four stages of the paper and everything that may be changed about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from VISTA3DLib.errors import ReadError, SettingsError
+
+Branch = Literal["none", "automatic", "point"]
+LabelKind = Literal["label", "pseudo_label"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSettings:
+    """One stage (spec 5.3). Probabilities are 0..1, prompts are counted per patch.
+
+    ``freeze``: the branch that is frozen, the shared encoder with it. ``drop_label_prob`` / ``drop_point_prob``: how
+    often class prompts or points are left out. ``max_foreprompt`` / ``max_backprompt``: classes in the patch, and
+    classes that are annotated but absent; None: all of them. ``max_point``: positive and negative points at the
+    start. ``iterations``: forward passes with an optimiser step each, a click added after each; ``skip_iterations``:
+    how often only the first is made. ``supervoxels``: sample points on supervoxels too (spec 5.5). ``unlabelled``:
+    use cases without manual label.
+    """
+
+    name: str
+    epochs: int = 100
+    learning_rate: float = 2e-5
+    weight_decay: float = 1e-5
+    warmup_steps: int = 0
+    freeze: Branch = "none"
+    drop_label_prob: float = 0.0
+    drop_point_prob: float = 0.0
+    max_foreprompt: int | None = 4
+    max_backprompt: int | None = 4
+    max_point: int = 3
+    iterations: int = 5
+    skip_iterations: float = 0.0
+    supervoxels: bool = False
+    pseudo_labels: bool = False
+    unlabelled: bool = False
+    balance_gt: bool = False
+    patches_per_case: int = 2
+    validate_every: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("drop_label_prob", "drop_point_prob", "skip_iterations"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise SettingsError(f"{name} of stage {self.name} is {getattr(self, name)}.", "Give 0 to 1.")
+        for name in ("epochs", "iterations", "patches_per_case", "validate_every", "max_point"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} of stage {self.name} is {getattr(self, name)}.", "Give 1 or more.")
+        if self.learning_rate <= 0:
+            raise SettingsError(f"The learning rate of stage {self.name} is {self.learning_rate}.", "Give more than 0.")
+        if self.drop_label_prob == 1.0 and self.drop_point_prob == 1.0:
+            raise SettingsError(f"Stage {self.name} drops classes and points: nothing is left to train.", "Keep one.")
+
+
+# Released configurations of the research code (spec 5.3); learning rates are for fine-tuning from existing weights.
+STAGES: Mapping[str, StageSettings] = {
+    "point-supervoxels": StageSettings(
+        name="point-supervoxels",
+        epochs=300,
+        drop_label_prob=1.0,
+        max_backprompt=0,
+        supervoxels=True,
+        pseudo_labels=True,
+        unlabelled=True,
+        validate_every=1,
+    ),
+    "point": StageSettings(
+        name="point", epochs=300, drop_label_prob=1.0, max_backprompt=0, pseudo_labels=True, validate_every=1
+    ),
+    "automatic": StageSettings(
+        name="automatic",
+        epochs=200,
+        freeze="point",
+        drop_point_prob=1.0,
+        max_foreprompt=32,
+        skip_iterations=1.0,
+        pseudo_labels=True,
+        unlabelled=True,
+    ),
+    "automatic-finetune": StageSettings(
+        name="automatic-finetune",
+        epochs=200,
+        freeze="point",
+        drop_point_prob=1.0,
+        max_foreprompt=32,
+        skip_iterations=1.0,
+        pseudo_labels=True,
+        balance_gt=True,
+        validate_every=1,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """A whole run. ``start`` are weights to begin with (an id or a file), None for random ones from ``seed``.
+
+    ``network`` are the fields of ``NetworkSettings`` that differ from the published CT model (only without
+    ``start``). ``classes`` names new class ids; ``point_only`` are ids that only points ask for (lesions that have no
+    class). ``fold`` is held back for validation. ``phantoms``: how many synthetic cases to add.
+    """
+
+    name: str
+    data: Path
+    output: Path
+    stages: tuple[StageSettings, ...]
+    seed: int = 0
+    start: str | None = None
+    network: Mapping[str, Any] = field(default_factory=dict)
+    classes: Mapping[int, str] = field(default_factory=dict)
+    point_only: tuple[int, ...] = ()
+    fold: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    cache: Path | None = None
+    augment: bool = True
+    phantoms: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise SettingsError("The training has no stages.", f"Use some of: {', '.join(STAGES)}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for logs and checkpoints."""
+        plain = asdict(self)
+        return {k: str(v) if isinstance(v, Path) else v for k, v in plain.items()}
+
+
+def read_training_settings(path: Path) -> TrainingSettings:
+    """Read a YAML or JSON configuration; each stage is one of ``STAGES`` by ``use:`` with fields to change.
+
+    Paths are relative to the file. Raises ``ReadError`` for unreadable files, ``SettingsError`` for unknown fields.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReadError(f"The configuration {path} cannot be read: {error.strerror}.", "Check the path.") from error
+    except yaml.YAMLError as error:
+        raise ReadError(f"The configuration {path} is no YAML or JSON: {error}.", "Repair it.") from error
+    if not isinstance(document, dict):
+        raise ReadError(f"The configuration {path} is empty.", "See docs/training.md for an example.")
+    values = dict(document)
+    values["stages"] = tuple(_read_stage(s) for s in values.get("stages") or ())
+    for name in ("data", "output", "cache"):
+        if values.get(name) is not None:
+            values[name] = path.parent / str(values[name])
+    values["point_only"] = tuple(int(i) for i in values.get("point_only") or ())
+    values["classes"] = {int(k): str(v) for k, v in (values.get("classes") or {}).items()}
+    known = {f.name for f in fields(TrainingSettings)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise SettingsError(f"{path} has unknown fields: {', '.join(unknown)}.", f"Known: {', '.join(sorted(known))}.")
+    missing = [n for n in ("name", "data", "output") if n not in values]
+    if missing:
+        raise SettingsError(f"{path} lacks {', '.join(missing)}.", "Add them.")
+    return TrainingSettings(**values)
+
+
+def _read_stage(plain: Any) -> StageSettings:
+    values = {"use": plain} if isinstance(plain, str) else dict(plain)
+    use = values.pop("use", None)
+    if use not in STAGES:
+        raise SettingsError(f"There is no stage '{use}'.", f"Use one of: {', '.join(STAGES)}.")
+    known = {f.name for f in fields(StageSettings)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise SettingsError(f"Stage {use} has unknown fields: {', '.join(unknown)}.", f"Known: {', '.join(known)}.")
+    return replace(STAGES[use], **values)
