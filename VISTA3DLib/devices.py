@@ -16,10 +16,15 @@ _DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16,
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """A device and the number format of the network's convolutions on it (sums and norms stay float32)."""
+    """A device and the number format of the network's convolutions on it (sums and norms stay float32).
+
+    ``compile``: let ``torch.compile`` fuse the network (on CUDA with CUDA graphs). The first windows then take a
+    minute or more, and a C++ compiler must be there; it pays for long runs.
+    """
 
     device: torch.device
     precision: Precision = "fp32"
+    compile: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
@@ -36,7 +41,7 @@ class Runtime:
         return f"{self.device} {self.precision}"
 
 
-def choose_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
+def choose_runtime(device: str = "auto", precision: str = "auto", *, compile: bool = False) -> Runtime:
     """Resolve ``auto`` and check that the device answers.
 
     ``auto`` takes CUDA, then MPS, then the CPU; precision ``auto`` is fp16 on CUDA and fp32 elsewhere. Raises
@@ -52,7 +57,7 @@ def choose_runtime(device: str = "auto", precision: str = "auto") -> Runtime:
     level = ("fp16" if chosen.type == "cuda" else "fp32") if precision == "auto" else precision
     if level not in _DTYPES:
         raise DeviceError(f"There is no precision '{level}'.", "Use auto, fp32, fp16 or bf16.")
-    runtime = Runtime(device=chosen, precision=level)  # type: ignore[arg-type]
+    runtime = Runtime(device=chosen, precision=level, compile=compile)  # type: ignore[arg-type]
     _check_kernels(runtime)
     return runtime
 

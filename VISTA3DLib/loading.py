@@ -55,16 +55,19 @@ def load_model(
     runtime: Runtime | None = None,
     device: str = "auto",
     precision: str = "auto",
+    compile: bool = False,
     cache_dir: Path | None = None,
 ) -> LoadedModel:
     """The model of an entry, an id, a file, a folder, a ``file:`` address or ``ID=PATH`` (``weights.find_weights``).
 
-    ``runtime``, else ``device`` and ``precision``, say where it runs; ``cache_dir`` is the hub's cache, None its usual
+    ``runtime``, else ``device``, ``precision`` and ``compile``, say where it runs; ``cache_dir`` is the hub's cache, None its usual
     place. Raises ``CheckpointError`` (with the command that downloads what is missing) or ``DeviceError``.
     """
     entry = _entry_of(spec)
     network, settings = load_weights(entry, cache_dir=cache_dir)
-    return LoadedModel(network, settings, runtime or choose_runtime(device, precision), entry=entry, note=entry.note)
+    return LoadedModel(
+        network, settings, runtime or choose_runtime(device, precision, compile=compile), entry=entry, note=entry.note
+    )
 
 
 def load_weights(spec: WeightsEntry | str | Path, *, cache_dir: Path | None = None) -> tuple[VISTA3D, NetworkSettings]:

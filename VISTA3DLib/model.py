@@ -51,6 +51,11 @@ class Model:
         if runtime.device.type != "mps":
             self.network = self.network.to(memory_format=torch.channels_last_3d)
         self._position_codes: dict[Index3, torch.Tensor] = {}
+        self._automatic_trunk, self._point_trunk = self._run_automatic, self._run_point
+        if runtime.compile:  # windows never change their shape: one graph each
+            mode = "reduce-overhead" if runtime.device.type == "cuda" else "default"
+            self._automatic_trunk = torch.compile(self._run_automatic, dynamic=False, mode=mode)
+            self._point_trunk = torch.compile(self._run_point, dynamic=False, mode=mode)
 
     @property
     def device(self) -> torch.device:
@@ -61,8 +66,7 @@ class Model:
     def automatic_features(self, windows: torch.Tensor) -> torch.Tensor:
         """Prompt-independent features of windows (B, 1, *window) -> (B, C, *window), float32 or the precision."""
         with self.runtime.autocast():
-            _, features = self.network.image_encoder(self._laid_out(windows), with_point=False, with_label=True)
-            return self.network.class_head.image_post_mapping(features)  # type: ignore[no-any-return]
+            return self._automatic_trunk(self._laid_out(windows))
 
     @torch.inference_mode()
     def class_embeddings(self, class_ids: Sequence[int]) -> torch.Tensor:
@@ -76,8 +80,7 @@ class Model:
     def point_features(self, window: torch.Tensor) -> torch.Tensor:
         """What the point head keeps of a window (1, 1, *window): (1, C, *window / 2)."""
         with self.runtime.autocast():
-            features, _ = self.network.image_encoder(self._laid_out(window), with_point=True, with_label=False)
-            return self.network.point_head.feat_downsample(features)  # type: ignore[no-any-return]
+            return self._point_trunk(self._laid_out(window))
 
     @torch.inference_mode()
     def both_features(self, window: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,6 +108,14 @@ class Model:
             logits = F.conv3d(upscaled, kernel[None].to(upscaled.dtype), padding=convolution.padding)
         answer: torch.Tensor = logits[0, 0].float() + bias
         return answer
+
+    def _run_automatic(self, windows: torch.Tensor) -> torch.Tensor:
+        _, features = self.network.image_encoder(windows, with_point=False, with_label=True)
+        return self.network.class_head.image_post_mapping(features)  # type: ignore[no-any-return]
+
+    def _run_point(self, window: torch.Tensor) -> torch.Tensor:
+        features, _ = self.network.image_encoder(window, with_point=True, with_label=False)
+        return self.network.point_head.feat_downsample(features)  # type: ignore[no-any-return]
 
     def _tokens(self, prompt: WindowPrompt) -> torch.Tensor:
         """Mask token, one token a point, class-awareness token: (1, N + 2, C)."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import settings
 from odd_volumes import ODD_AFFINES, blobs, odd_affine, odd_shape
 
 from VISTA3DLib.devices import Runtime
@@ -14,7 +16,13 @@ from VISTA3DLib.network import seeded_network
 from VISTA3DLib.settings import NetworkSettings
 from VISTA3DLib.volume import Volume
 
-torch.set_num_threads(2)
+# Several test processes share the cores; threads that wait for each other on a busy core are slower than one.
+if os.environ.get("PYTEST_XDIST_WORKER") or os.environ.get("OMP_NUM_THREADS") == "1":
+    torch.set_num_threads(1)
+
+# No timed assertions: a busy machine must not fail a property.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 
 @pytest.fixture(params=list(ODD_AFFINES))

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from benchmarks.reference import meta_tensor, preprocessing, reference_labels, reference_logits
 
+from benchmarks.reference import meta_tensor, preprocessing, reference_labels, reference_logits
 from VISTA3DLib.automatic import blended_features
 from VISTA3DLib.model import Model
 from VISTA3DLib.preprocess import PreparedVolume, prepare_volume

@@ -11,8 +11,8 @@ import torch
 from monai.apps.vista3d.transforms import VistaPreTransformd
 from monai.transforms.utils import keep_components_with_positive_points
 from odd_volumes import blobs
-from benchmarks.reference import reference_clicks
 
+from benchmarks.reference import reference_clicks
 from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.geometry import Grid
 from VISTA3DLib.merge import keep_hit_components

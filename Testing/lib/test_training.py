@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from VISTA3DLib.settings import NetworkSettings
 from VISTA3DLib.training.datalist import DataList, read_datalist
 from VISTA3DLib.training.run import start_network
 from VISTA3DLib.training.settings import STAGES, StageSettings, TrainingSettings
+from VISTA3DLib.training.steps import ask
 from VISTA3DLib.training.trainer import LAST, Trainer, freeze_branches
 
 CLASSES = (1, 3, 115)  # liver, spleen, heart
@@ -52,8 +52,9 @@ def a_datalist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings_for(a_datalist: Path, output: Path, *stages: StageSettings, **changes: object) -> TrainingSettings:
-    values: dict = {"name": "test", "data": a_datalist, "output": output, "stages": stages, "network": NETWORK, "fold": 1}
-    return TrainingSettings(**{**values, "device": "cpu", "precision": "fp32", "augment": False, **changes})
+    values: dict = {"name": "test", "data": a_datalist, "output": output, "stages": stages, "network": NETWORK}
+    fixed = {"fold": 1, "device": "cpu", "precision": "fp32", "augment": False}
+    return TrainingSettings(**{**values, **fixed, **changes})
 
 
 def a_trainer(settings: TrainingSettings, **options: object) -> Trainer:
@@ -116,7 +117,11 @@ def test_the_output_of_another_run_is_not_continued(a_datalist: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("stage", "frozen", "trained"),
     [
-        ("automatic", ("image_encoder.encoder", "image_encoder.up_layers.", "point_head"), ("up_layers_auto", "class_head")),
+        (
+            "automatic",
+            ("image_encoder.encoder", "image_encoder.up_layers.", "point_head"),
+            ("up_layers_auto", "class_head"),
+        ),
         ("point", (), ("image_encoder.encoder", "image_encoder.up_layers.", "point_head")),
     ],
 )
@@ -154,20 +159,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_names_the_case_and_keeps_the_la
     trainer = a_trainer(settings)
     calls = [0]
 
-    def poisoned(network: torch.nn.Module, image: torch.Tensor, prompts: object) -> torch.Tensor:
-        from VISTA3DLib.training.steps import ask
-
-        calls[0] += 1
-        return ask(network, image, prompts) * (float("nan") if calls[0] > 8 else 1.0)
-
-    monkeypatch.setattr("VISTA3DLib.training.steps.ask", poisoned)
-    monkeypatch.setattr("VISTA3DLib.training.steps.ask.__wrapped__", poisoned, raising=False)
-    monkeypatch.undo()
-    original = __import__("VISTA3DLib.training.steps", fromlist=["ask"]).ask
-
     def broken(network: torch.nn.Module, image: torch.Tensor, prompts: object) -> torch.Tensor:
         calls[0] += 1
-        return original(network, image, prompts) * (float("nan") if calls[0] > 8 else 1.0)
+        return ask(network, image, prompts) * (float("nan") if calls[0] > 8 else 1.0)
 
     monkeypatch.setattr("VISTA3DLib.training.steps.ask", broken)
     with pytest.raises(TrainingError, match=r"nan on case \d_ct"):
@@ -247,9 +241,9 @@ def test_two_processes_average_the_gradients_of_their_patches(a_datalist: Path, 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}", str(script)]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, check=True, env=environment, timeout=300)
+    subprocess.run([*launcher, str(script)], check=True, env=environment, timeout=300)
     together = torch.load(output, weights_only=True)
     alone = [ddp_gradients(a_datalist, World(rank=rank)) for rank in (0, 1)]
     compared = 0
@@ -285,6 +279,3 @@ def test_trained_classes_are_the_supported_ones(a_datalist: Path, tmp_path: Path
     assert settings.catalogue.resolve_many(["everything"]) == CLASSES
     assert "kidney" not in {settings.catalogue[i].name for i in settings.catalogue.groups}
     assert ClassCatalogue.load()[5].id in settings.catalogue
-
-
-Maker = Callable[..., object]

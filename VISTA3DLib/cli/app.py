@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-import click
 import typer
 
 from VISTA3DLib import __version__
@@ -41,25 +40,17 @@ def version(
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status is 0, 1 for a refusal by the person, 2 for an error, 130 when interrupted."""
+    """Run a command; the exit status is 0, 1 when the person stopped it, 2 for an error, 130 when cancelled."""
     try:
-        status = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        app(args=None if arguments is None else list(arguments))
+    except SystemExit as end:  # how the command line's own library ends: usage errors, --help, Ctrl+C at a question
+        return end.code if isinstance(end.code, int) else 0
     except CancelledError:
         show_error("Cancelled; nothing was written.")
         return 130
     except VISTA3DError as error:
         show_error(error.message, error.fix)
         return 2
-    except click.exceptions.Abort:
-        show_error("Stopped.")
-        return 1
-    except click.ClickException as error:
-        error.show(file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        show_error("Interrupted; nothing was written.")
-        return 130
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return status if isinstance(status, int) else 0
+    return 0

@@ -67,6 +67,9 @@ def segment(
     ] = "bundle",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=_RUN)] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.", rich_help_panel=_RUN)] = "auto",
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Let torch.compile fuse the network first.", rich_help_panel=_RUN)
+    ] = False,
     batch: Annotated[int, typer.Option(min=1, help="Windows at once.", rich_help_panel=_RUN)] = 1,
     picture: Annotated[
         Path | None, typer.Option(help="Also draw three planes with outlines.", rich_help_panel=_RUN)
@@ -98,6 +101,7 @@ def segment(
         mode=mode,
         device=device,
         precision=precision,
+        compile=compiled,
         batch=batch,
         picture=picture,
     )

@@ -50,6 +50,7 @@ class SegmentOptions:
     mode: str = "bundle"
     device: str = "auto"
     precision: str = "auto"
+    compile: bool = False
     batch: int = 1
     picture: Path | None = None
 
@@ -188,7 +189,9 @@ class SegmentJob:
 
         options = self._options
         with self._clock.stage("load"):
-            model = load_model(options.weights, device=options.device, precision=options.precision)
+            model = load_model(
+                options.weights, device=options.device, precision=options.precision, compile=options.compile
+            )
         for text in (model.note, _DEMONSTRATION if model.entry.demonstration and not model.note else ""):
             if text:
                 self._say(text)

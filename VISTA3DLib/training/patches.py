@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,12 @@ from monai.transforms import (
     Transform,
 )
 
-from VISTA3DLib.errors import ReadError
+from VISTA3DLib.errors import ReadError, VISTA3DError
 from VISTA3DLib.files.read import read_volume
 from VISTA3DLib.geometry import Grid
 from VISTA3DLib.preprocess import foreground_box, prepare_volume
 from VISTA3DLib.resample import resample_nearest
-from VISTA3DLib.settings import NetworkSettings, find_mode
+from VISTA3DLib.settings import HUWindow, NetworkSettings, find_mode
 from VISTA3DLib.training.datalist import Case, DataList
 from VISTA3DLib.volume import Volume
 
@@ -139,7 +140,8 @@ class PatchSource:
 
     def patches(self, index: int, epoch: int) -> list[Patch]:
         """The patches of one case in one epoch."""
-        item = dict(self._prepared[index])
+        with typed_errors():
+            item = dict(self._prepared[index])
         random = self._random_part(item)
         random.set_random_state(int(np.random.SeedSequence((self._seed, epoch, index)).generate_state(1)[0]))
         return [self._patch(p) for p in random(item)]
@@ -155,14 +157,15 @@ class PatchSource:
         )
         items = [{"case": c} for c in self.cases]
         if cache is None:
-            return CacheDataset(items, fixed, cache_rate=1.0, num_workers=1, progress=False)
+            with typed_errors():
+                return CacheDataset(items, fixed, cache_rate=1.0, num_workers=1, progress=False)
         return PersistentDataset(
             items, fixed, cache_dir=cache, hash_func=pickle_hashing, hash_transform=lambda _: self._cache_key()
         )
 
     def _cache_key(self) -> bytes:
         grid = (self._settings.spacing, self._settings.window, self._settings.intensity, self._data.digest)
-        return pickle_hashing(repr(grid))
+        return bytes(pickle_hashing(repr(grid)))
 
     def _random_part(self, item: Mapping[str, Any]) -> Compose:
         keys = [k for k in ("image", *_MAPS) if k in item]
@@ -198,6 +201,18 @@ class PatchSource:
         )
 
 
+@contextmanager
+def typed_errors() -> Iterator[None]:
+    """MONAI wraps what a transform raises into a ``RuntimeError``; let our own errors through as they are."""
+    try:
+        yield
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, VISTA3DError):
+            cause = cause.__cause__
+        raise cause or error from error
+
+
 class _ClassIndices(MapTransform):
     """Where each class lies, so that crops can be centred on any of them (on pseudo labels where there are some)."""
 
@@ -226,7 +241,7 @@ def _read_labels(path: Path, volume: Volume, case: Case) -> npt.NDArray[Any]:
             f"{_describe(volume.grid)}.",
             "Resample the label to the image.",
         )
-    return np.rint(labels.array).astype(np.int32)
+    return np.asarray(np.rint(labels.array), dtype=np.int32)
 
 
 def _describe(grid: Grid) -> str:
@@ -235,8 +250,6 @@ def _describe(grid: Grid) -> str:
 
 
 def _scaled_zero(settings: NetworkSettings) -> float:
-    from VISTA3DLib.settings import HUWindow
-
     rule = settings.intensity
     return -rule.low / (rule.high - rule.low) if isinstance(rule, HUWindow) else 0.0
 

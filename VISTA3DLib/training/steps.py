@@ -134,7 +134,7 @@ class PatchTrainer:
         return logits, value
 
     def _backward(self, loss: torch.Tensor) -> None:
-        self._scaler.scale(loss).backward()
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.unscale_(self._optimiser)
         parameters = [p for group in self._optimiser.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(parameters, self._clip)
