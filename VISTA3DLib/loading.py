@@ -60,8 +60,9 @@ def load_model(
 ) -> LoadedModel:
     """The model of an entry, an id, a file, a folder, a ``file:`` address or ``ID=PATH`` (``weights.find_weights``).
 
-    ``runtime``, else ``device``, ``precision`` and ``compile``, say where it runs; ``cache_dir`` is the hub's cache, None its usual
-    place. Raises ``CheckpointError`` (with the command that downloads what is missing) or ``DeviceError``.
+    ``runtime``, else ``device``, ``precision`` and ``compile``, say where it runs; ``cache_dir`` is the hub's cache,
+    None its usual place. Raises ``CheckpointError`` (with the command that downloads what is missing) or
+    ``DeviceError``.
     """
     entry = _entry_of(spec)
     network, settings = load_weights(entry, cache_dir=cache_dir)
