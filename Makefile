@@ -15,7 +15,7 @@ $(VENV)/.engine: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.engine
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[engine,train,test,lint]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[engine,train,web,cohort,test,lint]'
 	touch $@
 
 # Segments the built-in CT with the built-in weights; says where the result and its picture lie.
@@ -34,7 +34,7 @@ check: $(VENV)/.test
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
-	$(RUN)/lint-imports
+	PYTHONPATH=VISTA3D $(RUN)/lint-imports
 	$(RUN)/codespell
 
 bench: $(VENV)/.test

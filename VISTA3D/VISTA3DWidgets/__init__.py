@@ -1,0 +1,1 @@
+"""The panel of the Slicer module: Qt widgets over ``VISTA3DScene``. No torch."""
