@@ -25,9 +25,14 @@ demo: $(VENV)/.engine
 	@echo "The result: $(abspath $(DEMO))/torso.seg.nrrd (open it in 3D Slicer)"
 	@echo "Its picture: $(abspath $(DEMO))/torso.png"
 
-# All tests; the slow ones (the full network) too.
+# All tests, the slow ones (the full network) too. A process for each part: Qt, VTK, Ray and torch end in peace.
 test: $(VENV)/.test
-	$(RUN)/python -m pytest $(PYTEST_ARGS)
+	$(RUN)/python -c "import slicer"  # compiles it once: the first import is slow
+	$(RUN)/python -m pytest -n 2 --dist loadfile Testing/lib $(PYTEST_ARGS)
+	$(RUN)/python -m pytest Testing/scene $(PYTEST_ARGS)
+	$(RUN)/python -m pytest Testing/panel $(PYTEST_ARGS)
+	$(RUN)/python -m pytest Testing/cohort $(PYTEST_ARGS)
+	$(RUN)/python -m pytest Testing/web $(PYTEST_ARGS)
 
 # What continuous integration checks besides the tests.
 check: $(VENV)/.test
