@@ -75,6 +75,7 @@ class DataList:
     training: tuple[Case, ...]
     testing: tuple[Case, ...] = ()
     mappings: Mapping[str, LabelMapping] = field(default_factory=dict)
+    pseudo_mappings: Mapping[str, LabelMapping] = field(default_factory=dict)
 
     def mapping_of(self, case: Case) -> LabelMapping:
         """The mapping of a case's data set. Raises ``SettingsError`` if it has none."""
@@ -85,6 +86,10 @@ class DataList:
                 "Add label_mapping to the list, or give --map local=class.",
             )
         return found
+
+    def pseudo_mapping_of(self, case: Case) -> LabelMapping | None:
+        """The mapping of a case's pseudo labels; None if their values are class ids already."""
+        return self.pseudo_mappings.get(case.dataset) or self.pseudo_mappings.get(DEFAULT)
 
     def class_ids_of(self, case: Case) -> tuple[int, ...]:
         """Class ids that this case was annotated for; none if it has no manual label."""
@@ -98,10 +103,12 @@ class DataList:
     @property
     def digest(self) -> str:
         """SHA-256 of what the list says (not of the images): written into checkpoints."""
-        plain = {
+        plain: dict[str, Any] = {
             "training": [_plain(c) for c in self.training],
             "mappings": {k: v.pairs for k, v in sorted(self.mappings.items())},
         }
+        if self.pseudo_mappings:
+            plain["pseudo_mappings"] = {k: v.pairs for k, v in sorted(self.pseudo_mappings.items())}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
@@ -110,7 +117,8 @@ def read_datalist(path: Path, *, mapping: LabelMapping | None = None) -> DataLis
 
     Entries have ``image`` and may have ``id``, ``label``, ``pseudo_label``, ``pseudo_label_reliability`` (0 or 1),
     ``label_sv``, ``fold``, ``dataset``, ``annotated``. ``label_mapping`` is a list of [local, global] pairs, or one
-    such list per data set. ``mapping`` overrides it. Raises ``ReadError`` for files that are missing.
+    such list per data set. ``mapping`` overrides it. ``pseudo_label_mapping`` has the same form, for the values of
+    pseudo labels; without it they are class ids. Raises ``ReadError`` for files that are missing.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -122,12 +130,13 @@ def read_datalist(path: Path, *, mapping: LabelMapping | None = None) -> DataLis
         raise ReadError(f"The data list {path} has no list 'training'.", 'Write {"training": [{"image": ...}]}.')
     base = path.parent
     lists = {k: [_read_case(e, base, path) for e in document.get(k, [])] for k in ("training", "testing")}
-    mappings = {DEFAULT: mapping} if mapping else _read_mappings(document.get("label_mapping", {}), path)
+    mappings = {DEFAULT: mapping} if mapping else _read_mappings("label_mapping", document, path)
     result = DataList(
         name=str(document.get("name", path.stem)),
         training=tuple(lists["training"]),
         testing=tuple(lists["testing"]),
         mappings=mappings,
+        pseudo_mappings=_read_mappings("pseudo_label_mapping", document, path),
     )
     _check(result, path)
     return result
@@ -166,16 +175,17 @@ def mapping_warnings(mapping: LabelMapping, catalogue: ClassCatalogue) -> tuple[
     return tuple(found)
 
 
-def _read_mappings(plain: Any, path: Path) -> dict[str, LabelMapping]:
+def _read_mappings(key: str, document: Mapping[str, Any], path: Path) -> dict[str, LabelMapping]:
+    plain = document.get(key, {})
     groups = {DEFAULT: plain} if isinstance(plain, list) else plain
     if not isinstance(groups, dict):
-        raise ReadError(f"label_mapping in {path} is neither a list nor an object.", "Write [[local, global], ...].")
+        raise ReadError(f"{key} in {path} is neither a list nor an object.", "Write [[local, global], ...].")
     try:
         return {
             str(name): LabelMapping(pairs=tuple((int(a), int(b)) for a, b in pairs)) for name, pairs in groups.items()
         }
     except (TypeError, ValueError) as error:
-        raise ReadError(f"label_mapping in {path} cannot be read: {error}.", "Write [[local, global], ...].") from error
+        raise ReadError(f"{key} in {path} cannot be read: {error}.", "Write [[local, global], ...].") from error
 
 
 def _read_case(entry: Any, base: Path, path: Path) -> Case:

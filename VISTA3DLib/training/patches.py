@@ -35,7 +35,7 @@ from VISTA3DLib.geometry import Grid
 from VISTA3DLib.preprocess import foreground_box, prepare_volume
 from VISTA3DLib.resample import resample_nearest
 from VISTA3DLib.settings import HUWindow, NetworkSettings, find_mode
-from VISTA3DLib.training.datalist import Case, DataList
+from VISTA3DLib.training.datalist import Case, DataList, LabelMapping
 from VISTA3DLib.volume import Volume
 
 UNKNOWN = -1  # label value of voxels about which nothing is known
@@ -66,9 +66,7 @@ class PrepareCase(Transform):
 
     def __init__(self, data: DataList, settings: NetworkSettings) -> None:
         self._settings = settings
-        self._mappings = {
-            c.id: data.mapping_of(c).to_global for c in (*data.training, *data.testing) if c.label is not None
-        }
+        self._data = data
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
         case: Case = item["case"]
@@ -82,12 +80,19 @@ class PrepareCase(Transform):
         for key, path in sources.items():
             if path is not None:
                 labels = _read_labels(path, volume, case)
-                if key == "label":
-                    labels = map_labels(labels, self._mappings[case.id])
+                mapping = self._mapping(key, case)
+                if mapping is not None:
+                    labels = map_labels(labels, mapping.to_global)
                 cut = prepared.grid.cropped(box)
                 onto = resample_nearest(labels, volume.grid, cut)
                 result[key] = torch.from_numpy(onto.astype(np.int16))[None]
         return result
+
+    def _mapping(self, key: str, case: Case) -> LabelMapping | None:
+        """How the values of one of the case's maps become class ids; None if they are used as they are."""
+        if key == "label":
+            return self._data.mapping_of(case)
+        return self._data.pseudo_mapping_of(case) if key == "pseudo_label" else None
 
 
 def map_labels(labels: npt.NDArray[Any], mapping: Mapping[int, int]) -> npt.NDArray[np.int16]:
@@ -189,6 +194,7 @@ class PatchSource:
     def _patch(self, item: Mapping[str, Any]) -> Patch:
         case: Case = item["case"]
         maps = {k: _plain(item[k])[0].long() if k in item else None for k in _MAPS}
+        pseudo = self._data.pseudo_mapping_of(case)
         return Patch(
             case=case.id,
             image=_plain(item["image"]).float(),
@@ -196,7 +202,7 @@ class PatchSource:
             pseudo_label=maps["pseudo_label"],
             supervoxels=maps["label_sv"],
             class_ids=self._data.class_ids_of(case),
-            pseudo_ids=self._pseudo_ids if maps["pseudo_label"] is not None else (),
+            pseudo_ids=() if maps["pseudo_label"] is None else pseudo.class_ids() if pseudo else self._pseudo_ids,
             reliable=case.reliable,
         )
 
