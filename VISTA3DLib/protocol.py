@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from VISTA3DLib.errors import VISTA3DError
 from VISTA3DLib.progress import Progress
@@ -174,7 +174,7 @@ def _event(message: Mapping[str, Any]) -> Event:
         return Log(text=str(message["text"]))
     if not _is_id(message["id"]):
         raise ValueError(f"id {message['id']!r}")
-    number = int(message["id"])
+    number = message["id"]
     if kind == "result":
         return Result(id=number, values=dict(message["values"]))
     if kind == "error":
@@ -211,7 +211,7 @@ def _message(line: bytes) -> dict[str, Any]:
     return message
 
 
-def _is_id(value: Any) -> bool:
+def _is_id(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
