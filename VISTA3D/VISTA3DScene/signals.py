@@ -1,0 +1,49 @@
+"""Plain Python signals, and MRML observers that are given back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec
+
+P = ParamSpec("P")
+
+
+class Signal(Generic[P]):
+    """Calls its listeners in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[P, None]] = []
+
+    def connect(self, listener: Callable[P, None]) -> None:
+        """Call ``listener`` from now on."""
+        self._listeners.append(listener)
+
+    def disconnect(self, listener: Callable[P, None]) -> None:
+        """Stop calling it; nothing happens if it was never connected."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def emit(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call every listener."""
+        for listener in list(self._listeners):
+            listener(*args, **kwargs)
+
+
+class Observers:
+    """Observers of VTK objects, removed together by ``close``."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[Any, int]] = []
+
+    def add(self, subject: Any, event: Any, callback: Callable[[Any, str], None]) -> None:
+        """Observe an event until ``close``."""
+        self._held.append((subject, subject.AddObserver(event, callback)))
+
+    def close(self) -> None:
+        """Remove all of them."""
+        for subject, tag in self._held:
+            subject.RemoveObserver(tag)
+        self._held.clear()
+
+    def __len__(self) -> int:
+        return len(self._held)
