@@ -1,0 +1,1 @@
+# Slicer packs here; the lists are written already.

@@ -1,0 +1,80 @@
+"""Stand-ins for widgets of CTK: they look and act as far as the module needs it."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Property, QRect, QSize, Qt, Signal
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import QAbstractButton, QLineEdit, QSizePolicy, QStyle, QStyleOption, QWidget
+
+
+class ctkSearchBox(QLineEdit):  # noqa: N801 - the name of the real class
+    """A line edit for searching."""
+
+    signals_by_signature: dict[str, str] = {}  # noqa: RUF012
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setClearButtonEnabled(True)
+
+
+class ctkCollapsibleButton(QAbstractButton):  # noqa: N801
+    """A header that shows and hides what is laid out below it."""
+
+    contentsCollapsedSignal = Signal(bool)
+    signals_by_signature = {"contentsCollapsed(bool)": "contentsCollapsedSignal"}  # noqa: RUF012
+    HEADER = 24
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setCheckable(True)
+        self.setChecked(True)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+        self.setContentsMargins(0, self.HEADER, 0, 0)
+        self.toggled.connect(self._show)
+
+    def _get(self) -> bool:
+        return not self.isChecked()
+
+    def _set(self, collapsed: bool) -> None:
+        self.setChecked(not collapsed)
+
+    collapsed = Property(bool, _get, _set)
+
+    def _show(self, opened: bool) -> None:
+        for child in self.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly):
+            child.setVisible(opened)
+        self.updateGeometry()
+        self.contentsCollapsedSignal.emit(not opened)
+
+    def childEvent(self, event: object) -> None:
+        super().childEvent(event)
+        child = event.child() if hasattr(event, "child") else None
+        if isinstance(child, QWidget) and not self.isChecked():
+            child.setVisible(False)
+
+    def sizeHint(self) -> QSize:
+        if not self.isChecked() or self.layout() is None:
+            return QSize(100, self.HEADER)
+        return self.layout().sizeHint()
+
+    def minimumSizeHint(self) -> QSize:
+        if not self.isChecked() or self.layout() is None:
+            return QSize(100, self.HEADER)
+        return self.layout().minimumSize()
+
+    def hitButton(self, position: object) -> bool:
+        return bool(position.y() < self.HEADER)  # type: ignore[attr-defined]
+
+    def paintEvent(self, _: QPaintEvent) -> None:
+        painter = QPainter(self)
+        header = QRect(0, 0, self.width(), self.HEADER - 2)
+        painter.fillRect(header, self.palette().button())
+        option = QStyleOption()
+        option.initFrom(self)
+        option.rect = QRect(6, 6, 10, 10)
+        arrow = QStyle.PrimitiveElement.PE_IndicatorArrowDown
+        if not self.isChecked():
+            arrow = QStyle.PrimitiveElement.PE_IndicatorArrowRight
+        self.style().drawPrimitive(arrow, option, painter, self)
+        painter.drawText(header.adjusted(22, 0, 0, 0), Qt.AlignmentFlag.AlignVCenter, self.text())
+        painter.end()
