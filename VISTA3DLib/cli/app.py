@@ -12,9 +12,11 @@ from VISTA3DLib import __version__
 from VISTA3DLib.cli.classes import classes
 from VISTA3DLib.cli.console import show_error
 from VISTA3DLib.cli.doctor import doctor
+from VISTA3DLib.cli.evaluate import evaluate
 from VISTA3DLib.cli.pseudo_labels import pseudo_labels
 from VISTA3DLib.cli.segment import segment
 from VISTA3DLib.cli.supervoxels import supervoxels
+from VISTA3DLib.cli.view import view
 from VISTA3DLib.cli.weights import weights
 from VISTA3DLib.errors import CancelledError, VISTA3DError
 
@@ -26,11 +28,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(segment)
+app.command()(view)
 app.command()(classes)
 app.add_typer(weights, name="weights")
 app.command()(supervoxels)
 app.command(name="pseudo-labels")(pseudo_labels)
 app.command()(doctor)
+app.command()(evaluate)
 
 
 @app.callback(invoke_without_command=True)

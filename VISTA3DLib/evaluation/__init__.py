@@ -1,0 +1,1 @@
+"""How good a model is: protocols, metrics, simulated clicks, classical methods beside it, and a report."""

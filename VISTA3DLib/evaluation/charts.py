@@ -1,0 +1,152 @@
+"""Charts of an evaluation as SVG text, to be put into a page: click curves and box plots."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from VISTA3DLib.evaluation.click_curves import CurveSummary, ObjectCurve
+from VISTA3DLib.evaluation.rows import Row
+from VISTA3DLib.evaluation.settings import MODEL
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Colours that colour-blind people can tell apart (Okabe and Ito); the model's is the strongest.
+_COLORS = {MODEL: "#0072b2", "region growing": "#e69f00", "fast marching": "#009e73", "random walker": "#cc79a7"}
+_MARKERS = {MODEL: "o", "region growing": "s", "fast marching": "^", "random walker": "D"}
+_BOX_CLICKS = (1, 3, 5, 10)
+_TEXT = "#2b3138"
+
+
+def click_curve_chart(summaries: Sequence[CurveSummary]) -> str:
+    """Mean Dice over clicks, a line for each method; the model's quartiles as a band. One data set."""
+    figure = _figure(7.2, 4.2)
+    axes = figure.subplots()
+    count = max(len(s.mean) for s in summaries)
+    clicks = list(range(1, count + 1))
+    for summary in summaries:
+        color = _COLORS[summary.method]
+        strong = summary.method == MODEL
+        axes.plot(
+            clicks,
+            summary.mean,
+            color=color,
+            marker=_MARKERS[summary.method],
+            markersize=4.5,
+            linewidth=2.4 if strong else 1.5,
+            label=summary.method,
+            zorder=3 if strong else 2,
+        )
+        if strong:
+            axes.fill_between(clicks, summary.low, summary.high, color=color, alpha=0.13, linewidth=0)
+    axes.set_xlabel("clicks on an object")
+    axes.set_xticks(clicks if count <= 20 else clicks[:: count // 10])
+    axes.set_ylabel("Dice, mean over objects")
+    _dice_axis(axes)
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    return _svg(figure, "Dice after each click, by method. The band holds the model's middle half of the objects.")
+
+
+def click_box_chart(curves: Sequence[ObjectCurve], methods: Sequence[str]) -> str:
+    """Dice of the objects after some numbers of clicks, a box for each method. One data set."""
+    most = max(len(c.dice) for c in curves)
+    shown = [n for n in _BOX_CLICKS if n <= most] or [most]
+    figure = _figure(7.2, 4.2)
+    axes = figure.subplots()
+    width = 0.8 / len(methods)
+    for m, method in enumerate(methods):
+        values = [[c.dice[n - 1] for c in curves if c.method == method] for n in shown]
+        places = [g + (m - (len(methods) - 1) / 2) * width for g in range(len(shown))]
+        if any(values):
+            _boxes(axes, values, places, width * 0.8, _COLORS[method], label=method)
+    axes.set_xticks(range(len(shown)), [f"{n} click{'s' * (n > 1)}" for n in shown])
+    axes.set_ylabel("Dice of an object")
+    _dice_axis(axes)
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    return _svg(figure, "Dice of the objects after some numbers of clicks, by method.")
+
+
+def class_box_chart(rows: Sequence[Row]) -> str:
+    """Dice of the cases, a box for each class, best class first. Rows of one method, one an object."""
+    groups: dict[tuple[int, str], list[float]] = {}
+    for row in rows:
+        if row.dice is not None:
+            groups.setdefault((row.class_id, row.class_name), []).append(row.dice)
+    ordered = sorted(groups.items(), key=lambda item: sum(item[1]) / len(item[1]))
+    figure = _figure(7.2, 0.9 + 0.27 * len(ordered))
+    axes = figure.subplots()
+    values = [dice for _, dice in ordered]
+    _boxes(axes, values, list(range(len(ordered))), 0.6, _COLORS[MODEL], horizontal=True)
+    axes.set_yticks(range(len(ordered)), [f"{name} ({len(dice)})" for (_, name), dice in ordered], fontsize=8.5)
+    axes.set_ylim(-0.7, len(ordered) - 0.3)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_xlabel("Dice (in brackets: number of cases)")
+    axes.grid(axis="x", color="#e3e7eb", linewidth=0.8)
+    return _svg(figure, "Dice of the cases, by class.")
+
+
+def _figure(width: float, height: float) -> Figure:
+    # The object interface: pyplot would keep global state and choose a window system.
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), facecolor="none", layout="constrained")
+    FigureCanvasSVG(figure)
+    return figure
+
+
+def _dice_axis(axes: Axes) -> None:
+    axes.set_ylim(-0.02, 1.02)
+    axes.grid(axis="y", color="#e3e7eb", linewidth=0.8)
+
+
+def _boxes(
+    axes: Axes,
+    values: Sequence[Sequence[float]],
+    places: Sequence[float],
+    width: float,
+    color: str,
+    *,
+    horizontal: bool = False,
+    label: str = "",
+) -> None:
+    """Boxes with the objects themselves as dots on them: five objects should not look like fifty."""
+    axes.boxplot(
+        values,
+        positions=places,
+        widths=width,
+        vert=not horizontal,
+        manage_ticks=False,
+        showfliers=False,
+        patch_artist=True,
+        boxprops={"facecolor": color, "alpha": 0.28, "edgecolor": color},
+        medianprops={"color": color, "linewidth": 2},
+        whiskerprops={"color": color},
+        capprops={"color": color},
+    )
+    across = [
+        p + width * 0.6 * ((n * 0.618) % 1.0 - 0.5) for p, g in zip(places, values, strict=True) for n in range(len(g))
+    ]
+    along = [v for group in values for v in group]
+    x, y = (along, across) if horizontal else (across, along)
+    axes.scatter(x, y, s=9, color=color, alpha=0.75, linewidths=0, zorder=3, label=label or None)
+
+
+def _svg(figure: Figure, title: str) -> str:
+    import matplotlib
+
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color("#aeb6bf")
+        axes.tick_params(colors=_TEXT, labelsize=9)
+        for label in (axes.xaxis.label, axes.yaxis.label):
+            label.set_color(_TEXT)
+    buffer = io.StringIO()
+    # Text stays text (small, can be searched and copied); ids do not change from one run to the next.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Title": title})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :].strip()
