@@ -155,7 +155,8 @@ def test_features_on_a_coarser_grid_are_the_means_of_the_fine_ones(
     fine = reference_features(volume, checkpoint).numpy()
     encoder = load_slice_encoder(checkpoint, torch.device("cpu"))
     blocks: Index3 = (3, 2, 4)
-    coarse, store = sam_views.view_features(volume.array, blocks, encoder, tmp_path / "w", checkpoint, slices_at_once=3)
+    store = sam_views.view_features(volume.array, blocks, encoder, tmp_path / "w", checkpoint, slices_at_once=3)
+    coarse = store.total()
     assert coarse.shape == (6, 8, 3, 32)
     for channel in (0, 7, 31):
         assert np.allclose(coarse[..., channel], block_mean(fine[channel], blocks), atol=1e-4)
@@ -341,7 +342,8 @@ def test_the_size_of_the_encoder_is_read_from_its_tensors(
     loaded = load_slice_encoder(path, torch.device("cpu"))
     image = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        assert torch.equal(loaded._encoder(image), encoder(image))
+        expected = encoder(image)
+        assert torch.allclose(loaded._encoder(image), expected, atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize(

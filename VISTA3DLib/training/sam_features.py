@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -67,6 +67,32 @@ class SliceEncoder:
         return square[:, :, :height, :width]
 
 
+class _AttentionByHead(torch.nn.Module):
+    """SAM's attention over a whole slice, one head after the other.
+
+    All heads at once need 16 * 4096 * 4096 floats three times over for one slice in ViT-H: 3.4 GB beside its weights.
+    """
+
+    def __init__(self, attention: torch.nn.Module, with_positions: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self._inner = attention
+        self._with_positions = with_positions
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        inner: Any = self._inner
+        count, height, width, channels = x.shape
+        size = (height, width)
+        heads = inner.qkv(x).reshape(count, height * width, 3, inner.num_heads, -1).permute(2, 0, 3, 1, 4)
+        queries, keys, values = heads.flatten(1, 2).unbind(0)
+        out = torch.empty_like(queries)
+        for n, (query, key, value) in enumerate(zip(queries.split(1), keys.split(1), values.split(1), strict=True)):
+            weights = (query * inner.scale) @ key.transpose(-2, -1)
+            weights = self._with_positions(weights, query, inner.rel_pos_h, inner.rel_pos_w, size, size)
+            out[n] = (weights.softmax(dim=-1) @ value)[0]
+        joined = out.view(count, inner.num_heads, height, width, -1).permute(0, 2, 3, 1, 4)
+        return inner.proj(joined.reshape(count, height, width, channels))  # type: ignore[no-any-return]
+
+
 def load_slice_encoder(path: Path, device: torch.device) -> SliceEncoder:
     """Read a SAM checkpoint (ViT-B, L, H or any other size of the same classes; the size is read from its tensors).
 
@@ -85,6 +111,8 @@ def load_slice_encoder(path: Path, device: torch.device) -> SliceEncoder:
         except RuntimeError as error:
             first = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
             raise CheckpointError(f"{path} does not fit SAM's {prefix[:-1]}: {first}", _other_weights()) from error
+    for block in (b for b in encoder.blocks if b.window_size == 0):  # type: ignore[union-attr]
+        block.attn = _AttentionByHead(block.attn, modeling.image_encoder.add_decomposed_rel_pos)
     return SliceEncoder(encoder, decoder.output_upscaling, device)
 
 

@@ -146,11 +146,8 @@ def view_features(
     slices_at_once: int,
     progress: ProgressCallback | None = None,
     cancel: Cancel | None = None,
-) -> tuple[FloatArray, ViewStore]:
-    """Sum of the features of three views of ``hu`` [I, J, K], float32 [X, Y, Z, channel] on the working grid.
-
-    The store that is handed out with it holds the parts until the caller removes it.
-    """
+) -> ViewStore:
+    """The features of three views of ``hu`` [I, J, K] on the working grid, complete; the caller removes them."""
     shape = working_shape(hu.shape, blocks)
     store = ViewStore(folder=folder, key=_key(hu, blocks, checkpoint), shape=shape, channels=encoder.channels)
     counts = list(store.start())
@@ -167,7 +164,7 @@ def view_features(
             counts[view] = last
             store.append(view, features, tuple(counts))
             tracker.step(last - first)
-    return store.total(), store
+    return store
 
 
 def _block_features(

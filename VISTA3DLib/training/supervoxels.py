@@ -217,7 +217,7 @@ def _sam(
             return _sam(hu, blocks, settings, Path(temporary), device, progress, cancel)
     assert settings.sam_checkpoint is not None
     encoder = load_slice_encoder(settings.sam_checkpoint, choose_runtime(device).device)
-    features, store = view_features(
+    store = view_features(
         hu,
         blocks,
         encoder,
@@ -227,7 +227,8 @@ def _sam(
         progress=progress,
         cancel=cancel,
     )
-    del encoder  # its gigabytes are needed by SLIC
+    del encoder  # its gigabytes are needed by the features and SLIC
+    features = store.total()
     tracker = Tracker("supervoxels", 1, progress, cancel)
     labels = slic_supervoxels(
         features,
