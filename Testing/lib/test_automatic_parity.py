@@ -3,7 +3,7 @@
 Tolerances. Blending features instead of logits changes the order of float32 sums: stitched logits differ by at most
 1e-5 of their range. Labels are equal at every voxel, except (a) CT voxels exactly halfway between two model voxels,
 where the reference's own choice is decided by float64 noise, and (b) voxels whose two best logits are closer than
-``CLOSE`` of the range, where preprocessing in float32 instead of float64 may decide.
+``CLOSE`` of the range (background counts as a logit of 0): each of the two may be off by what is said above.
 """
 
 from __future__ import annotations
@@ -74,12 +74,13 @@ def test_labels_equal_the_references_voxel_for_voxel(a_model: Model, an_odd_volu
     assert ours is not None
     prepared = prepare_volume(an_odd_volume, a_model.settings, find_mode(mode))
     image = prepared.image[prepared.crop.slices].contiguous()
-    best = our_logits(a_model, image, mode).clamp(min=0).topk(2, dim=0).values
+    logits = our_logits(a_model, image, mode)
+    best = torch.cat([torch.zeros_like(logits[:1]), logits]).topk(2, dim=0).values
     close = ((best[0] - best[1]) < CLOSE * best.max()).numpy()
     allowed = resample_nearest(close, prepared.grid, an_odd_volume.grid, inside=prepared.crop)
     allowed |= undecided(an_odd_volume, prepared)
     assert len(np.unique(theirs)) > 4
-    assert np.count_nonzero(allowed) < 0.01 * ours.size
+    assert np.count_nonzero(allowed) < 0.002 * ours.size
     assert np.array_equal(ours[~allowed], theirs[~allowed])
 
 
