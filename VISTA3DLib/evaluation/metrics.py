@@ -1,4 +1,4 @@
-"""How well two masks of one object agree: overlap, surfaces, volume. The functions are MONAI's.
+"""How well two masks of one object agree: overlap, surfaces, volume, as MONAI measures them.
 
 Everything is measured in millimetres on the grid that the masks are on, in the box around both, so that the cost
 follows from the object and not from the volume. Nothing is invented where nothing can be measured: an object that is
@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from monai.metrics import compute_hausdorff_distance, compute_surface_dice
+from monai.metrics.utils import get_mask_edges
+from scipy import ndimage
+from scipy.spatial import KDTree
 
 from VISTA3DLib.errors import SettingsError, VolumeError
 from VISTA3DLib.evaluation.masks import BoxedMask
@@ -24,6 +25,7 @@ from VISTA3DLib.geometry import format_shape, format_vector
 from VISTA3DLib.results import BoolArray
 
 TOLERANCE_MM = 2.0  # of the CVPR-2025 challenge (spec 7.6)
+_MANY_VOXELS = 60_000
 
 Outcome = Literal["scored", "missed", "false positive", "absent"]
 
@@ -127,13 +129,21 @@ def _outcome(truth: int, predicted: int) -> Outcome:
 
 
 def _surfaces(a: BoolArray, b: BoolArray, spacing: Sequence[float], tolerance: float) -> tuple[float, float]:
-    truth, predicted = (torch.from_numpy(m)[None, None] for m in (a, b))
-    where = {"include_background": True, "spacing": [float(s) for s in spacing]}
+    """NSD and HD95 from one pass over the border voxels; the same numbers as MONAI's two functions, which take two."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # MONAI 1.6 warns of an argument that it passes to itself
-        nsd = compute_surface_dice(predicted, truth, class_thresholds=[tolerance], **where)
-        hd95 = compute_hausdorff_distance(predicted, truth, percentile=95, **where)
-    return float(nsd), float(hd95)
+        edges = [np.asarray(e, dtype=bool) for e in get_mask_edges(a, b, crop=False)]
+    distances = _distances(edges[0], edges[1], spacing), _distances(edges[1], edges[0], spacing)
+    near = sum(int(np.count_nonzero(d <= tolerance)) for d in distances)
+    return near / sum(len(d) for d in distances), float(max(np.percentile(d, 95) for d in distances))
+
+
+def _distances(start: BoolArray, goal: BoolArray, spacing: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Millimetres from every voxel of ``start`` to the nearest of ``goal``: whichever way is quicker."""
+    if np.count_nonzero(start) > _MANY_VOXELS:  # a mask that leaked: a tree would take seconds
+        return np.asarray(ndimage.distance_transform_edt(~goal, sampling=spacing)[start])
+    tree = KDTree(np.argwhere(goal) * spacing, leafsize=32)
+    return np.asarray(tree.query(np.argwhere(start) * spacing)[0])
 
 
 def _as_bool(mask: npt.NDArray[Any]) -> BoolArray:
