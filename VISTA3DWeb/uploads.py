@@ -50,15 +50,15 @@ class Exchange:
             web.get("/download/{key}/{name}", self._send),
         ]
 
-    def take(self, batch: str) -> list[Path]:
-        """The files of a batch, which the caller owns from now on (all lie in one folder of their own).
+    def take(self, batch: str) -> tuple[list[Path], Path]:
+        """The files of a batch and their folder, which the caller owns from now on.
 
         Raises ``ReadError`` if nothing arrived under this name.
         """
         found = self._batches.pop(batch, None)
         if found is None or not found.files:
             raise ReadError("Nothing was uploaded.", "Choose the file again.")
-        return found.files
+        return found.files, found.folder
 
     def offer(self, path: Path) -> str:
         """An address, relative to the page, at which a file of the session can be fetched; it replaces older ones."""

@@ -1,0 +1,1 @@
+"""The page: its templates, and the state that they show."""

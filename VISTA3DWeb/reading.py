@@ -1,0 +1,110 @@
+"""What a person opened: a CT, a segmentation or a scene. Reading happens in a thread and touches no scene."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from VISTA3DLib.errors import ReadError
+from VISTA3DLib.files.image_file import suffix_of
+from VISTA3DLib.files.read import is_dicom, read_volume
+from VISTA3DLib.files.segmentation_read import read_segmentation
+from VISTA3DLib.files.segments import MAX_LABELS, SegmentationFile
+from VISTA3DLib.geometry import Grid
+from VISTA3DLib.volume import Volume
+
+SCENES = {".mrb", ".mrml"}
+_SEGMENTATIONS = {".seg.nrrd", ".seg.nhdr"}
+_COMPANIONS = {".raw", ".zraw", ".img"}  # voxels beside a header file
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpenedVolume:
+    """A CT."""
+
+    volume: Volume
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpenedSegmentation:
+    """Segments. ``file`` is None for a ``.seg.nrrd``, which Slicer's own reader takes with all of its tags."""
+
+    path: Path
+    file: SegmentationFile | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedScene:
+    """A scene, to be loaded in place of the present one."""
+
+    path: Path
+
+
+Opened = OpenedVolume | OpenedSegmentation | OpenedScene
+
+
+def read_anything(paths: Sequence[Path], *, series: str | None = None, grid: Grid | None = None) -> Opened:
+    """Read a file, a folder, or the files that were chosen together (then all in one folder).
+
+    ``grid`` is that of the CT that is open: whole numbers on the same grid are its segmentation. Raises ``ReadError``
+    and ``VolumeError``.
+    """
+    path = _meant(paths)
+    suffix = suffix_of(path)
+    if suffix in SCENES:
+        return OpenedScene(path=path)
+    if suffix in _SEGMENTATIONS:
+        return OpenedSegmentation(path=path)
+    if is_dicom(path) and _is_dicom_seg(path):
+        return OpenedSegmentation(path=path, file=read_segmentation(path))
+    volume = read_volume(path, series=series)
+    if grid is not None and grid.same_as(volume.grid) and _looks_like_labels(volume.array):
+        return OpenedSegmentation(path=path, file=read_segmentation(path))
+    return OpenedVolume(volume=volume)
+
+
+def sample_volume() -> Volume:
+    """The built-in CT phantom of a torso."""
+    from VISTA3DLib.phantom import make_phantom
+
+    phantom = make_phantom()
+    return Volume(array=phantom.array, affine=phantom.affine, name="Phantom, torso")
+
+
+def _meant(paths: Sequence[Path]) -> Path:
+    if not paths:
+        raise ReadError("Nothing was chosen.", "Choose a CT.")
+    if len(paths) == 1:
+        return paths[0]
+    headers = [p for p in paths if suffix_of(p) not in _COMPANIONS]
+    if len(headers) == 1:
+        return headers[0]
+    if not any(is_dicom(p) for p in headers):
+        names = ", ".join(sorted(p.name for p in headers)[:5])
+        raise ReadError(f"These are {len(headers)} files that do not belong together: {names}.", "Choose one of them.")
+    folders = [p.parent for p in paths]
+    return min(folders, key=lambda folder: len(folder.parts))
+
+
+def _is_dicom_seg(path: Path) -> bool:
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())[:2]
+    if len(files) != 1:
+        return False  # a series of images; a folder with one file may be a segmentation
+    try:
+        return str(dcmread(files[0], stop_before_pixels=True, specific_tags=["Modality"]).get("Modality")) == "SEG"
+    except (InvalidDicomError, OSError, ValueError, AttributeError):
+        return False  # the reader of CTs says what is wrong with it
+
+
+def _looks_like_labels(array: Any) -> bool:
+    if array.dtype.kind not in "iu":
+        return False
+    sample = array[::2, ::2, ::2]
+    return bool(array.min() >= 0 and array.max() > 0 and len(np.unique(sample)) <= MAX_LABELS // 4)

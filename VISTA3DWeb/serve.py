@@ -1,0 +1,101 @@
+"""Starting the viewer, saying where it is, and ending it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import webbrowser
+from collections.abc import Callable
+from typing import Any
+
+from VISTA3DLib.errors import SettingsError
+from VISTA3DWeb.options import DEFAULT_PORT, ViewerOptions
+
+_ANY = {"0.0.0.0", "::", ""}
+
+
+def run(options: ViewerOptions, say: Callable[[str], None]) -> None:
+    """Serve until Ctrl+C or SIGTERM. ``say`` gets the address. Raises ``SettingsError`` when the port is taken."""
+    port = free_port(options)
+    asyncio.run(_serve(options, port, say))
+
+
+def address(options: ViewerOptions, port: int) -> str:
+    """What to type into a browser, token included."""
+    if options.origins:
+        base = options.origins[0]
+    else:
+        host = socket.gethostname() if options.host in _ANY else options.host
+        base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{base}/" + (f"?token={options.token}" if options.needs_token else "")
+
+
+def free_port(options: ViewerOptions) -> int:
+    """The port to serve on; raises ``SettingsError`` when the one that was asked for is taken."""
+    wanted = options.port
+    for port in [wanted] if wanted is not None else [DEFAULT_PORT, 0]:
+        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            if sys.platform != "win32":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((options.host, port))
+                return int(probe.getsockname()[1])
+            except OSError as error:
+                problem = error
+    raise SettingsError(
+        f"Port {wanted} of {options.host} cannot be used: {problem.strerror}.", "Give another --port, or 0 for any."
+    )
+
+
+async def _serve(options: ViewerOptions, port: int, say: Callable[[str], None]) -> None:
+    os.environ["TRAME_ARGS"] = ""  # trame must not read our command line
+    from trame_server import Server
+
+    from VISTA3DWeb.viewer import Viewer
+
+    stopped = asyncio.Event()
+    _on_signals(stopped)
+    server = Server("vista3d", client_type="vue3")
+    server.client_type = "vue3"
+    viewer = Viewer(server, options)
+    serving = server.start(
+        port=port,
+        host=options.host,
+        thread=True,  # the signals are ours
+        exec_mode="task",
+        open_browser=False,
+        show_connection_info=False,
+        disable_logging=True,
+        timeout=0,
+    )
+    try:
+        await server.ready
+        say(address(options, port))
+        if options.open_page:
+            webbrowser.open(address(options, port))
+        await viewer.begin()
+        waiting = asyncio.ensure_future(stopped.wait())
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+    finally:
+        await viewer.close()
+        await server.stop()
+        logging.getLogger(__name__).info("The viewer has ended.")
+
+
+def _on_signals(stopped: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop(*_: Any) -> None:
+        loop.call_soon_threadsafe(stopped.set)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop)
+        except NotImplementedError:  # Windows
+            signal.signal(number, stop)

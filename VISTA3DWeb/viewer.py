@@ -1,0 +1,161 @@
+"""The viewer put together: Slicer's scene and views, the workbench, the worker, the page, the server."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from trame_server import Server
+from trame_slicer.core import SlicerApp
+from VISTA3DScene.workbench import State, Workbench
+
+from VISTA3DLib.errors import VISTA3DError
+from VISTA3DWeb.actions import Actions
+from VISTA3DWeb.opening import Opener, centre_of
+from VISTA3DWeb.options import ViewerOptions
+from VISTA3DWeb.page.initial import initial_state
+from VISTA3DWeb.page.layout import build_page
+from VISTA3DWeb.page.messages import Messages
+from VISTA3DWeb.presenter import Presenter
+from VISTA3DWeb.security import Gate
+from VISTA3DWeb.tabs import Tabs, TabsProtocol
+from VISTA3DWeb.transport import AsyncioTransport
+from VISTA3DWeb.uploads import Exchange
+from VISTA3DWeb.view_frame import slice_key, slice_text
+from VISTA3DWeb.views import Views
+
+logger = logging.getLogger(__name__)
+
+
+class Viewer:
+    """One person's viewer. To be made, used and closed on one running asyncio loop."""
+
+    def __init__(self, server: Server, options: ViewerOptions) -> None:
+        self._server, self._options = server, options
+        self._place = tempfile.TemporaryDirectory(prefix="vista3d_")
+        folder = Path(self._place.name)
+        server.state.update(initial_state())
+        self.app = SlicerApp()
+        self._transport = AsyncioTransport(_made(folder / "worker"), log=logger.info)
+        self.workbench = Workbench(self.app.scene, self._transport, folder / "worker", log=logger.info)
+        self.views = Views(self.app, server, self._slice_moved)
+        self._messages = Messages(server.state)
+        self._presenter = Presenter(server, self.workbench, self._messages)
+        self._exchange = Exchange(_made(folder / "exchange"), options.upload_limit)
+        self._tabs = Tabs(self._tab_changed)
+        self.opener = Opener(
+            self.app.scene,
+            self.workbench,
+            _made(folder / "scenes"),
+            shown=self._volume_shown,
+            busy=self._set_opening,
+            ask=self._ask_to_replace,
+            failed=self._presenter.fail,
+        )
+        self._actions = Actions(
+            server,
+            self.workbench,
+            self.views,
+            self.opener,
+            self._exchange,
+            self._presenter,
+            self._messages,
+            self._tabs,
+            load_model=self._load_model,
+        )
+        self._actions.bind()
+        self._warmed: tuple[Any, Any] = (None, None)
+        self.workbench.changed.connect(self._warm)
+        build_page(server, self.views.layouts)
+        server.add_protocol_to_configure(lambda protocol: protocol.registerLinkProtocol(TabsProtocol(self._tabs)))
+        server.controller.on_server_bind.add(self._bind)
+        server.controller.on_exception.add(self._unexpected)
+
+    async def begin(self) -> None:
+        """Load the model and open what was asked for; the page is there meanwhile."""
+        self._load_model(self._options.weights)
+        if self._options.sample is not None:
+            await self.opener.open_sample()
+        elif self._options.path is not None:
+            await self.opener.open_paths([self._options.path], series=self._options.series)
+
+    async def close(self) -> None:
+        """End the worker, take the views down, remove the files of the session. In this order nothing crashes."""
+        self._actions.stop()
+        self.workbench.changed.disconnect(self._warm)
+        self.workbench.close()
+        await self._transport.finish()
+        self.views.close()
+        self.app.scene.Clear(1)
+        del self.views, self._actions, self.opener, self._presenter
+        gc.collect()
+        self._place.cleanup()
+
+    def _bind(self, web_server: Any) -> None:
+        web_server.app.middlewares.append(Gate(self._options).middleware)
+        web_server.app.add_routes(self._exchange.routes)
+
+    def _load_model(self, weights: str) -> None:
+        self.workbench.load_model(weights, device=self._options.device, precision=self._options.precision)
+
+    def _warm(self) -> None:
+        """The first click is not to be slower than the tenth: compute ahead what one in the middle would need."""
+        bench = self.workbench
+        key = (bench.model, bench.volume)
+        if bench.state is not State.IDLE or None in key or not bench.model.interactive:
+            return
+        if self._warmed[0] is not key[0] or self._warmed[1] is not key[1]:
+            self._warmed = key
+            bench.warm(centre_of(bench.volume))
+
+    def _volume_shown(self, volume: Any) -> None:
+        self.views.show(volume)
+        with self._server.state as state:
+            state.placing, state.crosshair, state.window_name = "", False, "soft"
+            if volume is not None:
+                state.window_width, state.window_centre = self.views.window_of(volume)
+        self.views.show_crosshair(False)
+        self.views.place(None)
+        self._presenter.show()
+
+    def _slice_moved(self, view: Any) -> None:
+        name = view.get_singleton_tag()
+        low, high = view.get_slice_range()
+        value = view.get_slice_value()
+        with self._server.state as state:
+            state[slice_key(name)] = {
+                "value": value,
+                "low": low,
+                "high": high,
+                "step": view.get_slice_step(),
+                "text": slice_text(name, value) if self.workbench.volume is not None else "",
+            }
+
+    def _set_opening(self, text: str) -> None:
+        self._presenter.opening = text
+        self._presenter.show()
+
+    def _ask_to_replace(self, name: str) -> None:
+        with self._server.state as state:
+            state.pending, state.dialog = name, "replace"
+
+    def _tab_changed(self, name: str) -> None:
+        with self._server.state as state:
+            state.active_tab = name
+
+    def _unexpected(self, error: BaseException) -> None:
+        if isinstance(error, VISTA3DError):
+            self._presenter.fail(error)
+            return
+        logger.error("Unexpected error", exc_info=error)
+        self._messages.error(
+            f"An unexpected error happened: {type(error).__name__}: {error}", "Please report it with the log."
+        )
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
