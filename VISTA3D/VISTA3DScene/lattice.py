@@ -137,12 +137,12 @@ def on_lattice(
     """
     if not mask.box.size:
         return LatticeMask.empty(affine)
+    offset = whole_voxel_offset(mask.affine, affine, mask.box, frame)
+    if offset is not None:
+        return _shifted(mask, affine, offset, bounds)
     linear = np.eye(4) if frame is None else frame.matrix
     if linear is not None:
-        steps = np.asarray(np.linalg.solve(affine, linear @ mask.affine), dtype=np.float64)
-        if _whole_steps(steps, mask.box):
-            return _shifted(mask, affine, steps, bounds)
-        cover = _covering(mask.box, steps)
+        cover = _covering(mask.box, np.asarray(np.linalg.solve(affine, linear @ mask.affine)))
     else:
         assert frame is not None
         cover = _covering_through(mask, affine, frame)
@@ -162,19 +162,29 @@ def image_affine(image: Any) -> FloatArray:
     return matrix_of_image(image)
 
 
-def _whole_steps(steps: FloatArray, box: Box) -> bool:
-    """Whether a map between lattices only shifts by whole voxels, up to a fiftieth of a voxel anywhere in a box."""
-    corners = np.array([[*box.start, 1.0], [*box.stop, 1.0]])
-    offset = np.round(steps[:3, 3] + (steps[:3, :3] - np.eye(3)) @ np.asarray(box.start))
-    pure = np.eye(4)
-    pure[:3, 3] = offset
-    reach = np.abs(steps[:3, :3] - np.eye(3)) @ np.asarray(box.shape, dtype=float)
-    return bool(reach.max() < 0.02 and np.abs((steps - pure) @ corners.T)[:3].max() < 0.02)
+def whole_voxel_offset(
+    source: FloatArray, target: FloatArray, box: Box, frame: FrameMap | None
+) -> tuple[int, int, int] | None:
+    """By how many voxels ``target``'s indices are ahead of ``source``'s, if that is all the difference in a box.
+
+    None if the lattices are turned, scaled or shifted by fractions to each other (more than a fiftieth of a voxel).
+    """
+    linear = np.eye(4) if frame is None else frame.matrix
+    if linear is None:
+        return None
+    steps = np.linalg.solve(target, linear @ source)
+    corners = np.array([[i, j, k, 1.0] for i, j, k in np.ndindex(2, 2, 2)])
+    corners[:, :3] = np.asarray(box.start) + corners[:, :3] * np.asarray(box.shape)
+    moves = (corners @ steps.T - corners)[:, :3]
+    offset = np.round(moves[0])
+    if np.abs(moves - offset).max() > 0.02:
+        return None
+    i, j, k = (int(v) for v in offset)
+    return i, j, k
 
 
-def _shifted(mask: LatticeMask, affine: FloatArray, steps: FloatArray, bounds: Box | None) -> LatticeMask:
-    start = steps @ np.array([*mask.box.start, 1.0])
-    box = Box(start=(0, 0, 0), stop=mask.box.shape).shifted([round(float(v)) for v in start[:3]])
+def _shifted(mask: LatticeMask, affine: FloatArray, offset: tuple[int, int, int], bounds: Box | None) -> LatticeMask:
+    box = mask.box.shifted(offset)
     both = box if bounds is None else box & bounds
     if not both.size:
         return LatticeMask.empty(affine)

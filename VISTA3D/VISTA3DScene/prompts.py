@@ -140,15 +140,15 @@ class Prompts:
         """The same with another round in the place of ``number``."""
         return replace(self, rounds=(*self.rounds[:number], item, *self.rounds[number + 1 :]))
 
-    def edited(self, edit: Delta, before: LatticeMask) -> Prompts:
-        """The same after the mask was edited by other means; ``before`` is the mask up to then."""
-        last = self.rounds[-1]
+    def edited(self, edit: Delta, before: LatticeMask, seal: str) -> Prompts:
+        """The same after the mask was edited by other means: ``before`` is the mask up to then, ``seal`` of the new."""
+        last, new = self.rounds[-1], replace(self, automatic=False, seal=seal)
         if not last.points and not last.asked and len(self.rounds) > 1:  # an edit goes on: one difference for both
             start = before if last.edit is None else last.edit.undo(before)
-            return self.with_round(len(self.rounds) - 1, replace(last, edit=Delta.between(start, edit.apply(before))))
+            return new.with_round(len(self.rounds) - 1, replace(last, edit=Delta.between(start, edit.apply(before))))
         if not any(r.points or r.asked for r in self.rounds):
-            return replace(self, rounds=(Round(),), automatic=False)
-        return replace(self, rounds=(*self.rounds, Round(edit=edit)), automatic=False)
+            return replace(new, rounds=(Round(),))
+        return replace(new, rounds=(*self.rounds, Round(edit=edit)))
 
     def start_of(self, number: int, mask: LatticeMask) -> LatticeMask:
         """Wind a segment's mask back to what it was before the points of a round (after its ``edit``)."""

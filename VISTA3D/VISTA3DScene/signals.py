@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec
 
+import vtk
+
 P = ParamSpec("P")
 
 
@@ -38,6 +40,15 @@ class Observers:
     def add(self, subject: Any, event: Any, callback: Callable[[Any, str], None]) -> None:
         """Observe an event until ``close``."""
         self._held.append((subject, subject.AddObserver(event, callback)))
+
+    def add_with_node(self, subject: Any, event: Any, callback: Callable[[Any], None]) -> None:
+        """Observe an event that brings an object; the callback gets the object only."""
+
+        @vtk.calldata_type(vtk.VTK_OBJECT)  # type: ignore[untyped-decorator]
+        def called(_subject: Any, _event: str, node: Any) -> None:
+            callback(node)
+
+        self._held.append((subject, subject.AddObserver(event, called)))
 
     def close(self) -> None:
         """Remove all of them."""

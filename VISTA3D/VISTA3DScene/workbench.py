@@ -1,0 +1,418 @@
+"""Everything that a person does with VISTA3D in a MRML scene, once, for the Slicer module and the browser viewer.
+
+``docs/scene.md`` lists the members with what they mean to a front end. No method raises for what can happen to a
+person: it emits ``failed`` and leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from VISTA3DLib.client import Transport, WorkerClient
+from VISTA3DLib.geometry import Grid, Vector3
+from VISTA3DLib.progress import Progress
+from VISTA3DLib.prompts import Point
+from VISTA3DLib.volume import Finding
+from VISTA3DScene.automatic_desk import AutomaticDesk
+from VISTA3DScene.bench import Bench
+from VISTA3DScene.frames import volume_grid
+from VISTA3DScene.jobs import Jobs, State
+from VISTA3DScene.lattice import BoolArray
+from VISTA3DScene.model_info import ModelInfo
+from VISTA3DScene.overwrite import Overwrite
+from VISTA3DScene.point_desk import PointDesk
+from VISTA3DScene.preview import Preview
+from VISTA3DScene.scene_watch import SceneWatch
+from VISTA3DScene.segment_desk import SegmentDesk, SegmentInfo
+from VISTA3DScene.signals import Signal
+from VISTA3DScene.worker_link import WorkerLink
+
+
+class Workbench:
+    """One scene, one CT, one segmentation, one worker.
+
+    ``transport`` starts and feeds the worker, ``folder`` is its session folder (see ``VISTA3DLib.client``); ``log``
+    gets everything that belongs into a log. All callbacks come on the thread that owns the transport.
+    """
+
+    def __init__(
+        self, scene: Any, transport: Transport, folder: Path, *, log: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._bench = bench = Bench(scene, transport.call_later)
+        self.changed: Signal[[]] = bench.changed
+        self.said: Signal[[str]] = bench.said
+        self.failed: Signal[[str, str, str]] = bench.failed
+        self.progressed: Signal[[Progress]] = bench.progressed
+        self.client = WorkerClient(transport, folder, say=bench.said.emit, log=log)
+        self._jobs = Jobs(self.client, failed=bench.failed.emit, progressed=bench.progressed.emit, changed=bench.mark)
+        self._link = WorkerLink(self._jobs, failed=bench.failed.emit, said=bench.said.emit, loaded=self._model_loaded)
+        self._segments = SegmentDesk(
+            bench, self._catalogue, choose=self.set_segmentation, selection_changed=self._selection_changed
+        )
+        self._points = PointDesk(bench, self._jobs, self._link, self._segments)
+        self._automatic = AutomaticDesk(bench, self._jobs, self._link, self._segments)
+        self._watch = SceneWatch(bench, self._points, self._link, self)
+
+    # Set-up
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """The model that is loaded."""
+        return self._link.model
+
+    @property
+    def volume(self) -> Any:
+        """The CT's node, or None."""
+        return self._bench.volume
+
+    @property
+    def volume_grid(self) -> Grid | None:
+        """The CT's voxels in its own frame, or None."""
+        return None if self._bench.volume is None else volume_grid(self._bench.volume)
+
+    @property
+    def segmentation(self) -> Any:
+        """The segmentation's node, or None."""
+        return self._bench.segmentation
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is suspicious about the CT."""
+        return self._link.findings
+
+    @property
+    def state(self) -> State:
+        """What goes on."""
+        return self._jobs.state
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything goes on."""
+        return self._jobs.state is not State.IDLE
+
+    def load_model(self, weights: str, *, device: str = "auto", precision: str = "auto") -> None:
+        """Load a model by its catalogue id or from a file."""
+        with self._bench.guarded():
+            self._points.stop()
+            self._link.load_model(weights, device=device, precision=precision)
+
+    def find_devices(self, done: Callable[[Mapping[str, str]], None]) -> None:
+        """Tell which devices there are: name and description."""
+        with self._bench.guarded():
+            self._jobs.submit(State.OTHER, "hello", {}, lambda values: done(dict(values["devices"])))
+
+    def download(
+        self, weights: str, *, accept_licence: bool, endpoint: str | None = None, done: Callable[[str], None]
+    ) -> None:
+        """Download weights; ``done`` gets the path."""
+        arguments = {"weights": weights, "accept_licence": accept_licence, "endpoint": endpoint}
+        with self._bench.guarded():
+            self._jobs.submit(State.DOWNLOADING, "download", arguments, lambda values: done(str(values["path"])))
+
+    def set_volume(self, volume: Any) -> None:
+        """Choose the CT, or None. What runs is cancelled; segments and their points stay."""
+        with self._bench.guarded():
+            if volume is self._bench.volume:
+                return
+            self._points.stop()
+            self._jobs.cancel_all(State.AUTOMATIC, State.SEQUENCE)
+            self._bench.volume = volume
+            self._watch.volume_changed()
+            self._bench.mark()
+            self._points.show()
+            self._link.set_volume(volume)
+
+    def set_segmentation(self, segmentation: Any) -> None:
+        """Choose the segmentation to work on, or None. Each has an undo history of its own."""
+        with self._bench.guarded():
+            if segmentation is self._bench.segmentation:
+                return
+            self._points.stop()
+            self._bench.segmentation, self._bench.selected = segmentation, None
+            self._watch.segmentation_changed()
+            self._points.show()
+            self._bench.mark()
+
+    def cancel(self) -> None:
+        """Cancel what runs; nothing is changed by it."""
+        with self._bench.guarded():
+            self._points.stop()
+            self._link.cancel()
+            self._bench.mark()
+
+    def close(self) -> None:
+        """End the worker, remove own nodes and observers."""
+        if self._bench.closed:
+            return
+        self._bench.closed = True
+        self._points.stop()
+        self._jobs.cancel_all()
+        self._watch.close()
+        self._points.preview_node.hide()
+        self._points.nodes.close()
+        self._bench.forget_ledgers()
+        self.client.close()
+
+    # Segments
+
+    @property
+    def segments(self) -> tuple[SegmentInfo, ...]:
+        """The segments, in order."""
+        return self._segments.infos
+
+    @property
+    def selected(self) -> str | None:
+        """Id of the selected segment."""
+        return self._bench.selected
+
+    def new_segment(self, class_id: int | None = None, name: str = "") -> str | None:
+        """Begin a segment and select it; returns its id, None if that failed."""
+        return self._bench.tried(lambda: self._segments.new(class_id, name), None)
+
+    def select_segment(self, segment_id: str | None) -> None:
+        """Select a segment; the points shown follow."""
+        with self._bench.guarded():
+            self._segments.select(segment_id)
+
+    def next_segment(self, step: int = 1) -> None:
+        """Select the next one, or the one before (-1)."""
+        with self._bench.guarded():
+            self._segments.select_next(step)
+
+    def rename_segment(self, segment_id: str, name: str) -> None:
+        """Rename a segment."""
+        with self._bench.guarded():
+            self._segments.rename(segment_id, name)
+
+    def recolor_segment(self, segment_id: str, color: Sequence[float]) -> None:
+        """Give a segment another colour (red, green, blue, 0 to 1)."""
+        with self._bench.guarded():
+            self._segments.recolor(segment_id, color)
+
+    def remove_segment(self, segment_id: str) -> None:
+        """Delete a segment."""
+        with self._bench.guarded():
+            if segment_id == self._bench.selected:
+                self._points.stop()
+            self._segments.remove(segment_id)
+
+    def show_segment(self, segment_id: str, visible: bool) -> None:
+        """Show or hide a segment; no step of undo."""
+        with self._bench.guarded():
+            self._segments.show(segment_id, visible)
+
+    def set_opacity(self, segment_id: str, opacity: float) -> None:
+        """Opacity of a segment, 0 to 1; no step of undo."""
+        with self._bench.guarded():
+            self._segments.set_opacity(segment_id, opacity)
+
+    def show_surface(self, visible: bool) -> None:
+        """Show all segments in 3D, or stop doing so."""
+        with self._bench.guarded():
+            self._segments.show_surface(visible)
+
+    def volume_ml(self, segment_id: str) -> float:
+        """Volume of a segment in ml."""
+        return self._bench.tried(lambda: self._segments.volume_ml(segment_id), 0.0)
+
+    def center(self, segment_id: str) -> Vector3 | None:
+        """A place inside a segment, near its middle, in world RAS; None when it is empty."""
+        return self._bench.tried(lambda: self._segments.center(segment_id), None)
+
+    def mask_on_volume(self, segment_id: str) -> BoolArray | None:
+        """A segment on the whole grid of the CT, [i, j, k]."""
+        return self._bench.tried(lambda: self._segments.mask_on_volume(segment_id), None)
+
+    # Points
+
+    @property
+    def positive_node(self) -> Any:
+        """The point list of the positive points."""
+        return self._points.nodes.positive
+
+    @property
+    def negative_node(self) -> Any:
+        """The point list of the negative points."""
+        return self._points.nodes.negative
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The points of the selected segment, in world RAS."""
+        return self._points.points
+
+    @property
+    def points_pending(self) -> bool:
+        """Whether the selected segment has points that its mask does not answer yet."""
+        return self._points.prompts.pending
+
+    @property
+    def live(self) -> bool:
+        """Whether every edit of the points runs by itself."""
+        return self._points.live
+
+    @live.setter
+    def live(self, live: bool) -> None:
+        self._points.live = live
+        self._bench.mark()
+
+    @property
+    def smooth(self) -> bool:
+        """Whether borders are drawn at the CT's resolution."""
+        return self._points.smooth
+
+    @smooth.setter
+    def smooth(self, smooth: bool) -> None:
+        self._points.smooth = smooth
+        self._bench.mark()
+
+    def add_point(self, ras: Vector3, positive: bool = True) -> None:
+        """Place a point (world RAS)."""
+        with self._bench.guarded():
+            self._segments.ensure_chosen()
+            self._points.add(ras, positive)
+
+    def move_point(self, number: int, ras: Vector3) -> None:
+        """Put a point elsewhere (world RAS)."""
+        with self._bench.guarded():
+            self._points.move(number, ras)
+
+    def remove_point(self, number: int) -> None:
+        """Take a point away."""
+        with self._bench.guarded():
+            self._points.remove(number)
+
+    def flip_point(self, number: int) -> None:
+        """Switch a point between + and -."""
+        with self._bench.guarded():
+            self._points.flip(number)
+
+    def clear_points(self) -> None:
+        """Take all points of the selected segment away."""
+        with self._bench.guarded():
+            self._points.clear()
+
+    def run_points(self) -> None:
+        """Run the points that wait."""
+        with self._bench.guarded():
+            self._points.run()
+
+    def warm(self, ras: Vector3) -> None:
+        """Compute ahead what a click at a place would need."""
+        with self._bench.guarded():
+            self._points.warm(ras)
+
+    # Preview
+
+    @property
+    def preview_enabled(self) -> bool:
+        """Whether a change is shown before it is kept."""
+        return self._points.preview_enabled
+
+    @preview_enabled.setter
+    def preview_enabled(self, enabled: bool) -> None:
+        self._points.preview_enabled = enabled
+        self._bench.mark()
+
+    @property
+    def preview(self) -> Preview | None:
+        """What waits to be kept."""
+        return self._points.preview
+
+    @property
+    def preview_node(self) -> Any:
+        """The node that shows it, or None."""
+        return self._points.preview_node.node
+
+    def accept(self) -> None:
+        """Keep the preview."""
+        with self._bench.guarded():
+            self._points.accept()
+
+    def drop(self) -> None:
+        """Drop the preview, with the points that asked for it."""
+        with self._bench.guarded():
+            self._points.drop()
+
+    # Automatic
+
+    def segment_classes(
+        self, classes: Sequence[int | str], *, roi: Any = None, overlapping: bool = False, smooth: bool = False
+    ) -> None:
+        """Segment classes automatically, inside a markups ROI if one is given."""
+        with self._bench.guarded():
+            self._automatic.run(classes, roi, overlapping=overlapping, smooth=smooth)
+
+    def estimate(
+        self,
+        classes: Sequence[int | str],
+        done: Callable[[Mapping[str, Any]], None],
+        *,
+        roi: Any = None,
+        overlapping: bool = False,
+    ) -> None:
+        """Tell what an automatic run would cost."""
+        with self._bench.guarded():
+            self._automatic.estimate(classes, roi, overlapping=overlapping, done=done)
+
+    # Undo
+
+    @property
+    def policy(self) -> Overwrite:
+        """What happens where a segment grows into others."""
+        return self._bench.policy
+
+    @policy.setter
+    def policy(self, policy: Overwrite) -> None:
+        self._bench.policy = policy
+        self._bench.mark()
+
+    @property
+    def undo_name(self) -> str | None:
+        """What undo would take back."""
+        ledger = self._bench.ledger
+        return None if ledger is None else ledger.history.undo_name
+
+    @property
+    def redo_name(self) -> str | None:
+        """What redo would do again."""
+        ledger = self._bench.ledger
+        return None if ledger is None else ledger.history.redo_name
+
+    def undo(self) -> None:
+        """Take the last action back; never waits for the worker."""
+        with self._bench.guarded():
+            self._points.stop()
+            self._step(lambda ledger: ledger.undo())
+
+    def redo(self) -> None:
+        """Do the last undone action again."""
+        with self._bench.guarded():
+            self._points.stop()
+            self._step(lambda ledger: ledger.redo())
+
+    def _step(self, move: Callable[[Any], Any]) -> None:
+        ledger = self._bench.ledger
+        if ledger is None:
+            return
+        with self._bench.own_writing():
+            step = move(ledger)
+        if step is not None:
+            self._bench.outdate_surfaces(i for c in step.changes for i in c.segment_ids)
+            if step.segment_id and self._bench.has_segment(step.segment_id):
+                self._bench.selected = step.segment_id
+        self._points.show()
+        self._bench.mark()
+
+    def _catalogue(self) -> Any:
+        return None if self._link.model is None else self._link.model.catalogue
+
+    def _selection_changed(self) -> None:
+        self._points.stop()
+        self._points.show()
+
+    def _model_loaded(self) -> None:
+        if self._points.live and self._points.prompts.pending:
+            with self._bench.guarded():
+                self._points.run()
