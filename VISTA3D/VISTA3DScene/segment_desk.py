@@ -10,7 +10,6 @@ import numpy as np
 import slicer
 
 from VISTA3DLib.classes import ClassCatalogue
-from VISTA3DLib.errors import ClassError
 from VISTA3DLib.geometry import Vector3
 from VISTA3DScene.bench import Bench
 from VISTA3DScene.frames import frame_map, to_world, volume_grid
@@ -38,14 +37,14 @@ class SegmentInfo:
 class SegmentDesk:
     """See the module's text.
 
-    ``catalogue`` gives the classes of the model that is loaded, None if none is; ``choose`` takes a segmentation that
+    ``catalogue`` gives the classes that segments are named by; ``choose`` takes a segmentation that
     was made; ``selection_changed`` is called when another segment is selected.
     """
 
     def __init__(
         self,
         bench: Bench,
-        catalogue: Callable[[], ClassCatalogue | None],
+        catalogue: Callable[[], ClassCatalogue],
         *,
         choose: Callable[[Any], None],
         selection_changed: Callable[[], None],
@@ -82,10 +81,7 @@ class SegmentDesk:
         if class_id is None:
             style = new_style(name, Prompts(new_structure=True), taken)
         else:
-            catalogue = self._catalogue()
-            if catalogue is None:
-                raise ClassError(f"The class {class_id} is unknown: no model is loaded.", "Choose a model first.")
-            style = class_style(catalogue[class_id], Prompts(class_id=class_id), taken)
+            style = class_style(self._catalogue()[class_id], Prompts(class_id=class_id), taken)
         return action.add_segment(style.segment_id, name or style.name, style.color, style.tags)
 
     def new(self, class_id: int | None, name: str) -> str:

@@ -54,14 +54,12 @@ def names_in(segmentation: Any) -> set[str]:
     return {str(inner.GetSegment(i).GetName()) for i in inner.GetSegmentIDs()}
 
 
-def class_of(segment: Any, catalogue: ClassCatalogue | None) -> int | None:
+def class_of(segment: Any, catalogue: ClassCatalogue) -> int | None:
     """What a segment is: as its prompts say, else by its SNOMED code, else by its name; None if nothing tells."""
     if get_tag(segment, PROMPTS_TAG) is not None:
         prompts = prompts_of(segment)
         if prompts.class_id is not None or prompts.new_structure:
             return prompts.class_id
-    if catalogue is None:
-        return None
     entry = get_tag(segment, TERMINOLOGY_TAG)
     try:
         coded = Terminology.from_slicer(entry) if entry else None

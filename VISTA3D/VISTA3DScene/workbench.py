@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.client import Transport, WorkerClient
 from VISTA3DLib.geometry import Grid, Vector3
 from VISTA3DLib.progress import Progress
@@ -41,6 +42,7 @@ class Workbench:
         self, scene: Any, transport: Transport, folder: Path, *, log: Callable[[str], None] = lambda _: None
     ) -> None:
         self._bench = bench = Bench(scene, transport.call_later)
+        self._official: ClassCatalogue | None = None
         self.changed: Signal[[]] = bench.changed
         self.said: Signal[[str]] = bench.said
         self.failed: Signal[[str, str, str]] = bench.failed
@@ -405,8 +407,12 @@ class Workbench:
         self._points.show()
         self._bench.mark()
 
-    def _catalogue(self) -> Any:
-        return None if self._link.model is None else self._link.model.catalogue
+    def _catalogue(self) -> ClassCatalogue:
+        """The model's classes; the official ones as long as there is no model."""
+        if self._link.model is not None:
+            return self._link.model.catalogue
+        self._official = self._official or ClassCatalogue.load()
+        return self._official
 
     def _selection_changed(self) -> None:
         self._points.stop()
