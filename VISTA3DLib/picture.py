@@ -99,7 +99,7 @@ def _draw_plane(
     window: tuple[float, float],
 ) -> None:
     turn = _PlaneTurn(axis, order, flips, volume.grid.spacing)
-    image = turn(volume.finite.take(index, axis=axis))
+    image = turn(_slice(volume.finite, axis, index))
     rows, columns = image.shape
     extent = (0.0, columns * turn.spacing[1], rows * turn.spacing[0], 0.0)
     plane.imshow(image, cmap="gray", vmin=window[0], vmax=window[1], extent=extent, interpolation="bilinear")
@@ -130,10 +130,15 @@ class _PlaneTurn:
         return turned[:, ::-1] if self._flip_columns else turned
 
 
+def _slice(array: npt.NDArray[Any], axis: int, index: int) -> npt.NDArray[Any]:
+    """A view; ``take`` would copy an array of another memory order whole before it looks."""
+    return np.moveaxis(array, axis, 0)[index]
+
+
 def _mask_slice(outline: Outline, axis: int, index: int, shape: Sequence[int]) -> BoolArray | None:
     if not outline.box.start[axis] <= index < outline.box.stop[axis]:
         return None
-    part = outline.mask.take(index - outline.box.start[axis], axis=axis)
+    part = _slice(outline.mask, axis, index - outline.box.start[axis])
     if not part.any():
         return None
     kept = [a for a in range(3) if a != axis]

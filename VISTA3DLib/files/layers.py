@@ -73,11 +73,14 @@ def packed(segments: Iterable[SegmentToWrite], grid: Grid) -> Layers:
 
 
 def _fits(array: npt.NDArray[Any], boxes: list[Box], segment: SegmentToWrite) -> bool:
+    """Whether no voxel of the segment is taken; only where boxes of the layer reach, and there once."""
+    reached = Box(start=(0, 0, 0), stop=(0, 0, 0))
     for box in boxes:
-        common = box & segment.box
-        if common.size and np.any(array[common.slices] * segment.mask[common.shifted(_minus(segment.box)).slices]):
-            return False
-    return True
+        reached |= box & segment.box
+    if not reached.size:
+        return True
+    taken = array[reached.slices] != 0
+    return not bool(np.any(taken & segment.mask[reached.shifted(_minus(segment.box)).slices]))
 
 
 def _minus(box: Box) -> tuple[int, int, int]:
