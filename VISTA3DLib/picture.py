@@ -132,7 +132,7 @@ class _PlaneTurn:
 
 def _slice(array: npt.NDArray[Any], axis: int, index: int) -> npt.NDArray[Any]:
     """A view; ``take`` would copy an array of another memory order whole before it looks."""
-    return np.moveaxis(array, axis, 0)[index]
+    return np.asarray(np.moveaxis(array, axis, 0)[index])
 
 
 def _mask_slice(outline: Outline, axis: int, index: int, shape: Sequence[int]) -> BoolArray | None:
