@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from VISTA3DScene.jobs import State
 from VISTA3DScene.overwrite import Overwrite
-from VISTA3DScene.workbench import State, Workbench
+from VISTA3DScene.workbench import Workbench
 
 from VISTA3DLib.errors import VISTA3DError
 from VISTA3DWeb.exporting import export

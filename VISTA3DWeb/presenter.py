@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from VISTA3DScene.frames import volume_grid
-from VISTA3DScene.workbench import State, Workbench
+from VISTA3DScene.jobs import State
+from VISTA3DScene.workbench import Workbench
 
 from VISTA3DLib.errors import VISTA3DError
 from VISTA3DLib.geometry import format_shape

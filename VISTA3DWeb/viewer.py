@@ -10,7 +10,8 @@ from typing import Any
 
 from trame_server import Server
 from trame_slicer.core import SlicerApp
-from VISTA3DScene.workbench import State, Workbench
+from VISTA3DScene.jobs import State
+from VISTA3DScene.workbench import Workbench
 
 from VISTA3DLib.errors import VISTA3DError
 from VISTA3DWeb.actions import Actions
@@ -24,7 +25,7 @@ from VISTA3DWeb.security import Gate
 from VISTA3DWeb.tabs import Tabs, TabsProtocol
 from VISTA3DWeb.transport import AsyncioTransport
 from VISTA3DWeb.uploads import Exchange
-from VISTA3DWeb.view_frame import slice_key, slice_text
+from VISTA3DWeb.view_frame import slice_key, slice_values
 from VISTA3DWeb.views import Views
 
 logger = logging.getLogger(__name__)
@@ -104,12 +105,12 @@ class Viewer:
     def _warm(self) -> None:
         """The first click is not to be slower than the tenth: compute ahead what one in the middle would need."""
         bench = self.workbench
-        key = (bench.model, bench.volume)
-        if bench.state is not State.IDLE or None in key or not bench.model.interactive:
+        model, volume = bench.model, bench.volume
+        if bench.state is not State.IDLE or model is None or volume is None or not model.interactive:
             return
-        if self._warmed[0] is not key[0] or self._warmed[1] is not key[1]:
-            self._warmed = key
-            bench.warm(centre_of(bench.volume))
+        if self._warmed[0] is not model or self._warmed[1] is not volume:
+            self._warmed = (model, volume)
+            bench.warm(centre_of(volume))
 
     def _volume_shown(self, volume: Any) -> None:
         self.views.show(volume)
@@ -122,17 +123,9 @@ class Viewer:
         self._presenter.show()
 
     def _slice_moved(self, view: Any) -> None:
-        name = view.get_singleton_tag()
-        low, high = view.get_slice_range()
-        value = view.get_slice_value()
         with self._server.state as state:
-            state[slice_key(name)] = {
-                "value": value,
-                "low": low,
-                "high": high,
-                "step": view.get_slice_step(),
-                "text": slice_text(name, value) if self.workbench.volume is not None else "",
-            }
+            shown = self.workbench.volume is not None
+            state[slice_key(view.get_singleton_tag())] = slice_values(view, shown=shown)
 
     def _set_opening(self, text: str) -> None:
         self._presenter.opening = text

@@ -7,10 +7,10 @@ from typing import Any
 
 import slicer
 from trame_slicer.core import LayoutManager, SlicerApp
-from trame_slicer.rca_view import register_rca_factories
 from trame_slicer.views import Layout, LayoutDirection, SliceView, ViewLayoutDefinition
 
 from VISTA3DLib.geometry import Vector3
+from VISTA3DWeb.pointer import SliceViewFactory, ThreeDViewFactory
 from VISTA3DWeb.view_frame import slice_frame, threed_frame
 
 FOUR, LARGE = "four", "large"
@@ -39,14 +39,9 @@ class Views:
 
     def __init__(self, app: SlicerApp, server: Any, moved: Callable[[Any], None]) -> None:
         self._app = app
-        register_rca_factories(
-            app.view_manager,
-            server,
-            slice_view_ui_f=slice_frame,
-            three_d_view_ui_f=threed_frame,
-            blur_fps=30.0,
-            interactive_quality=60,
-        )
+        look = {"target_fps": 30.0, "blur_fps": 30.0, "interactive_quality": 60, "rca_event_throttle_s": 0.01}
+        app.view_manager.register_factory(SliceViewFactory(server, populate_view_ui_f=slice_frame, **look))
+        app.view_manager.register_factory(ThreeDViewFactory(server, populate_view_ui_f=threed_frame, **look))
         self.layouts = LayoutManager(app.scene, app.view_manager, server)
         self.layouts.register_layout_dict(_layouts())
         self.layouts.set_layout(FOUR)

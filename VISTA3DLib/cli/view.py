@@ -61,7 +61,8 @@ def view(
         token=token,
         upload_limit=round(upload_limit * 2**30),
     )
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    logging.getLogger("VISTA3DWeb").setLevel(logging.INFO if verbose else logging.WARNING)
     _web("serve").run(options, lambda address: show_line(f"The viewer is at {address}\nCtrl+C ends it."))
 
 

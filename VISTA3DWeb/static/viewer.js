@@ -146,6 +146,25 @@
     else if (!event.repeat || ["undo", "redo"].includes(shortcut.action)) ask("act", shortcut.action);
   }, true);
 
+  // --- where the pointer is, in the patient ---
+  const DIRECTIONS = [["R", "L"], ["A", "P"], ["S", "I"]];
+  const rasUnder = (event) => {
+    const area = event.target.closest?.(".layout-grid-item");
+    const view = state()?.get(area?.querySelector("[data-view]")?.dataset.view);
+    if (!view?.text) return null;
+    const box = area.querySelector("[data-view]").getBoundingClientRect();
+    const [width, height] = view.size;
+    const x = Math.floor(((event.clientX - box.left) * width) / box.width);
+    const y = height - 1 - Math.floor(((event.clientY - box.top) * height) / box.height);
+    return view.matrix.map((row) => row[0] * x + row[1] * y + row[3]);
+  };
+  addEventListener("pointermove", (event) => {
+    const place = document.getElementById("cursor");
+    if (!place) return;
+    const ras = rasUnder(event);
+    place.textContent = ras ? ras.map((mm, n) => `${DIRECTIONS[n][mm >= 0 ? 0 : 1]} ${Math.abs(mm).toFixed(1)}`).join("  ") : "";
+  });
+
   // --- menus close when one clicks elsewhere ---
   addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll(".menu[open]")) {
@@ -175,6 +194,7 @@
     state().addListener(({ keys }) => keys?.includes("theme") && paint());
     paint();
     state().set("my_tab", tab);
+    if (matchMedia("(max-width: 820px)").matches) state().set("panel_open", false);
     window.trame.client.onConnectionClose(comeBack);
     ask("hello", tab);
   };

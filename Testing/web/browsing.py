@@ -1,0 +1,214 @@
+"""A real viewer process and a real browser page on it: starting, asking, waiting, looking at pixels."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 180_000  # ms; a busy machine is no failure
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def chromium() -> str | None:
+    """An installed Chromium or Chrome."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    named = os.environ.get("VISTA3D_CHROMIUM")
+    return named or next((path for name in names if (path := shutil.which(name))), None)
+
+
+class ViewerProcess:
+    """``vista3d view ARGUMENTS`` in a process of its own, with its own temporary and settings folders in ``place``."""
+
+    def __init__(self, place: Path, *arguments: str, **environment: str) -> None:
+        (place / "tmp").mkdir(parents=True, exist_ok=True)
+        self.place = place
+        known = os.environ.get("PYTHONPATH", "")
+        folders = {name: str(place / name.lower()) for name in ("VISTA3D_CONFIG", "VISTA3D_MODELS", "HF_HOME")}
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                "from VISTA3DLib.cli import main; main()",
+                "view",
+                "--no-open",
+                "--port",
+                "0",
+                *arguments,
+            ],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            cwd=place,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(part for part in (str(ROOT), str(ROOT / "VISTA3D"), known) if part),
+                "OMP_NUM_THREADS": "1",
+                "TMPDIR": str(place / "tmp"),
+                **folders,
+                **environment,
+            },
+        )
+        self.lines: list[str] = []
+        self.address = ""
+        self._said = threading.Event()
+        threading.Thread(target=self._listen, daemon=True).start()
+        self._said.wait(PATIENCE / 1000)
+        if not self.address:
+            self.kill()
+            raise AssertionError("the viewer did not start:\n" + "\n".join(self.lines))
+
+    def _listen(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.lines.append(line.rstrip())
+            found = re.search(r"The viewer is at (\S+)", line)
+            if found:
+                self.address = found[1]
+                self._said.set()
+        self._said.set()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the viewer."""
+        return self._process.pid
+
+    def worker_pids(self) -> list[int]:
+        """The processes that the viewer started."""
+        import psutil
+
+        return [child.pid for child in psutil.Process(self.pid).children()]
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """End it as Ctrl+C does; returns its exit status."""
+        self._process.send_signal(number)
+        return self._process.wait(PATIENCE / 1000)
+
+    def kill(self) -> None:
+        """Make sure that it is gone."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+class Screen:
+    """A page of the viewer, seen through Playwright."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+
+    def open(self, address: str) -> None:
+        """Load the page and wait until it is alive."""
+        self.page.goto(address)
+        self.wait("s.my_tab !== '-' && s.active_tab === s.my_tab")
+
+    def open_ready(self, address: str) -> None:
+        """Load the page and wait until the CT is shown and the model is there."""
+        self.open(address)
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until the CT is shown, the model is there, and nothing runs."""
+        self.wait("s.volume && s.model && !s.activity && s.slice_axial.text && s.slice_axial.size[0] > 100")
+
+    def state(self, name: str) -> Any:
+        """A state variable of the page."""
+        return self.page.evaluate("(name) => JSON.parse(JSON.stringify(window.trame.state.get(name) ?? null))", name)
+
+    def wait(self, condition: str, argument: Any = None) -> None:
+        """Wait until an expression over the state ``s`` (and ``a``) holds."""
+        self.page.wait_for_function(
+            f"(a) => {{ const s = window.trame?.state?.state; return s && ({condition}); }}",
+            arg=argument,
+            timeout=PATIENCE,
+        )
+
+    def idle(self) -> None:
+        """Wait until nothing runs and no point waits for an answer."""
+        self.wait("!s.activity && !s.points_pending")
+
+    def area(self, view: str) -> Any:
+        """The element of a view."""
+        return self.page.locator(f"[data-view=slice_{view}]")
+
+    def place(self, view: str, x: float, y: float) -> tuple[float, float]:
+        """Page coordinates of a pixel of a view (from its top left corner)."""
+        box = self.area(view).bounding_box()
+        assert box is not None
+        return box["x"] + x, box["y"] + y
+
+    def click(self, view: str, x: float, y: float) -> None:
+        """Move the mouse there as a person does, and click."""
+        left, top = self.place(view, x, y)
+        self.page.mouse.move(left - 3, top - 2)
+        self.page.mouse.move(left, top)
+        self.page.mouse.click(left, top)
+
+    def ras_of(self, view: str, x: float, y: float) -> npt.NDArray[np.float64]:
+        """The world position of a pixel of a view, by the slice node's own matrix."""
+        values, box = self.state(f"slice_{view}"), self.area(view).bounding_box()
+        width, height = values["size"]
+        column, row = math.floor(x * width / box["width"]), math.floor(y * height / box["height"])
+        return np.asarray(values["matrix"]) @ np.array([column, height - 1 - row, 0.0, 1.0])
+
+    def pixel_of(self, view: str, ras: npt.ArrayLike) -> tuple[float, float]:
+        """The pixel of a view at which a world position is seen."""
+        values = self.state(f"slice_{view}")
+        matrix = np.vstack([np.asarray(values["matrix"]), [0, 0, 0, 1]])
+        x, y, _, _ = np.linalg.solve(matrix, np.append(np.asarray(ras, dtype=float), 1.0))
+        return float(x), float(values["size"][1] - 1 - y)
+
+    def picture(self, view: str) -> npt.NDArray[np.int16]:
+        """What a view shows, rows by columns by RGB."""
+        data = self.area(view).screenshot(timeout=PATIENCE)
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), dtype=np.int16)
+
+    def coloured(self, view: str) -> npt.NDArray[np.bool_]:
+        """The pixels of a view that are not grey: segments and points over the CT."""
+        picture = self.picture(view)
+        return np.asarray(picture.max(axis=2) - picture.min(axis=2) > 24)
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for something that only looking can tell (pictures arrive after the state does)."""
+        import time
+
+        limit = time.monotonic() + PATIENCE / 1000
+        while not condition():
+            if time.monotonic() > limit:
+                raise AssertionError(f"not in time: {what}")
+            self.page.wait_for_timeout(50)
+
+    def download(self, title: str, folder: Path) -> Path:
+        """Download by the menu and return the file."""
+        self.page.locator("summary", has_text="Download").click()
+        with self.page.expect_download(timeout=PATIENCE) as waiting:
+            self.page.get_by_role("menuitem", name=title).click()
+        target = folder / waiting.value.suggested_filename
+        waiting.value.save_as(target)
+        return target
+
+    def press(self, keys: str) -> None:
+        """Press keys with the focus on the page."""
+        self.page.keyboard.press(keys)

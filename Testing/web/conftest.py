@@ -1,0 +1,68 @@
+"""What the tests of the viewer share: a browser, viewers that are started once, pages that must ask nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from browsing import CHROMIUM_ARGUMENTS, PATIENCE, ROOT, Screen, ViewerProcess, chromium
+from hypothesis import settings
+
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium; the test is skipped where there is none."""
+    path = chromium()
+    if path is None:
+        pytest.skip("no Chromium or Chrome is installed (VISTA3D_CHROMIUM names one)")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=path, headless=True, args=CHROMIUM_ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def screen(browser: Any) -> Iterator[Screen]:
+    """A page; the test fails if it asked another host for anything, or if its scripts failed."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme="dark", accept_downloads=True)
+    context.set_default_timeout(PATIENCE)
+    asked: list[str] = []
+    broken: list[str] = []
+    context.on("request", lambda request: asked.append(request.url))
+    context.on("weberror", lambda failure: broken.append(str(failure.error)))
+    page = context.new_page()
+    page.on("websocket", lambda socket: asked.append(socket.url))
+    yield Screen(page)
+    here = urlsplit(page.url).hostname
+    context.close()
+    foreign = [url for url in asked if urlsplit(url).scheme not in {"data", "blob"} and urlsplit(url).hostname != here]
+    assert not foreign, f"the page asked elsewhere: {foreign}"
+    assert not broken, f"the page's scripts failed: {broken}"
+
+
+@pytest.fixture(scope="session")
+def torso(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[ViewerProcess]:
+    """A viewer that shows the phantom; several tests use it one after the other and clean up after themselves."""
+    viewer = ViewerProcess(tmp_path_factory.mktemp("torso"), "--sample", "torso")
+    yield viewer
+    try:
+        assert viewer.stop() == 0, "\n".join(viewer.lines)
+        assert not [p for p in (viewer.place / "tmp").iterdir() if p.name.startswith("vista3d_")]
+    finally:
+        viewer.kill()
+
+
+@pytest.fixture(scope="session")
+def real_ct() -> Path:
+    """A real CT of the abdomen; the test is skipped where the data is not there."""
+    path = ROOT.parent / "shared" / "data" / "ct" / "ts_abdpelvis" / "ct.nii.gz"
+    if not path.is_file():
+        pytest.skip("no real CT beside the checkout")
+    return path
