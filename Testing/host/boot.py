@@ -24,11 +24,28 @@ import ui_loader
 import views
 import vtk
 import wrap
-from PySide6.QtCore import QCoreApplication, QObject, QProcessEnvironment, QSettings, Signal
+from PySide6.QtCore import QCoreApplication, QProcessEnvironment, QSettings
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QMainWindow, QScrollArea, QWidget
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "VISTA3D" / "VISTA3D.py"
+
+
+_made: list[Host] = []
+
+
+def the_host() -> Host:
+    """The host of this process, made when it is first asked for."""
+    if not _made:
+        _made.append(Host())
+        _made[0].window.show()
+    return _made[0]
+
+
+def close_the_host() -> None:
+    """Take the host apart, if there is one."""
+    while _made:
+        _made.pop().close()
 
 
 class Host:
@@ -42,6 +59,7 @@ class Host:
         self.application = QApplication.instance() or QApplication(["host"])
         qt_modules.install()
         self.dialogs: list[str] = []
+        self.widget: Any = None  # the module's, once somebody asked for it
         self.scene = slicer.vtkMRMLScene()
         self._boot_scene()
         self._fake_python()
@@ -55,6 +73,7 @@ class Host:
         self.scene.AddNode(crosshair)
         self.logic = slicer.vtkSlicerApplicationLogic()
         self.logic.SetMRMLScene(self.scene)
+        self._boot_data_io()
         self.logic.GetColorLogic().SetMRMLScene(self.scene)
         self.logic.GetColorLogic().AddDefaultColorNodes()
         self.logic.SetModuleLogic("Colors", self.logic.GetColorLogic())
@@ -71,6 +90,15 @@ class Host:
             "markups": self._module_logic(slicer.vtkSlicerMarkupsLogic, "Markups"),
         }
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene, True)
+
+    def _boot_data_io(self) -> None:
+        """What reading scenes needs: a cache folder, and the logic that copies files."""
+        cache = slicer.vtkCacheManager()
+        cache.SetRemoteCacheDirectory(str(self.home / "cache"))
+        manager = slicer.vtkDataIOManager()
+        manager.SetCacheManager(cache)
+        self.scene.SetCacheManager(cache)
+        self.scene.SetDataIOManager(manager)
 
     def _module_logic(self, cls: Any, name: str) -> Any:
         logic = cls()
@@ -129,6 +157,11 @@ class Host:
 
     def close(self) -> None:
         """Take everything apart in the order that ends without a crash."""
+        if self.widget is not None:
+            from opening import close_widget
+
+            close_widget(self, self.widget)
+            self.widget = None
         for view in self.views.values():
             view.close_view()
         self.views.clear()
@@ -151,10 +184,6 @@ class _Listed:
         raise AttributeError(f"The host does not implement {self.listed}.{name}.")
 
 
-class _AppSignals(QObject):
-    aboutToQuit = Signal()
-
-
 class Application(_Listed):
     """``slicer.app``."""
 
@@ -165,6 +194,7 @@ class Application(_Listed):
         self.slicerHome = str(host.home)
         self.temporaryPath = tempfile.gettempdir()
         self._layout = LayoutManager(host)
+        self._connected: list[tuple[str, Any]] = []
 
     def applicationLogic(self) -> Any:
         return self._host.logic
@@ -197,10 +227,22 @@ class Application(_Listed):
         return self._host.scene
 
     def connect(self, signature: str, slot: Any) -> bool:
-        return bool(wrap.wrap(self._host.application).connect(signature, slot))
+        """Remembered; ``tell`` calls the slots."""
+        if signature.partition("(")[0] not in api_lists.namespace(self.listed):
+            raise ValueError(f"slicer.app has no signal '{signature}'.")
+        wrap.check_slot(slot)
+        self._connected.append((signature, slot))
+        return True
 
     def disconnect(self, signature: str, slot: Any) -> bool:
-        return bool(wrap.wrap(self._host.application).disconnect(signature, slot))
+        self._connected.remove((signature, slot))
+        return True
+
+    def tell(self, signature: str) -> None:
+        """Emit one of the application's signals."""
+        for connected, slot in list(self._connected):
+            if connected == signature:
+                wrap.run_slot(slot, ())
 
 
 class LayoutManager(_Listed):
@@ -287,6 +329,20 @@ class _Util:
     def resetSliceViews(self) -> None:
         for view in self._host.views.values():
             view.logic.FitSliceToAll()
+
+    def getModuleWidget(self, name: str) -> Any:
+        if self._host.widget is None:
+            from opening import open_widget
+
+            self._host.widget = open_widget(self._host, enter=False)
+        return self._host.widget
+
+    def saveScene(self, path: str) -> bool:
+        self._host.scene.SetRootDirectory(str(Path(path).parent))
+        return bool(self._host.scene.WriteToMRB(path, None, None))
+
+    def loadScene(self, path: str) -> bool:
+        return bool(self._host.scene.ReadFromMRB(path, True, None))
 
     def reloadScriptedModule(self, name: str) -> None:
         self._host.dialogs.append(f"reload: {name}")

@@ -1,0 +1,55 @@
+"""Which Python runs the segmentation process, and in which environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import qt
+import slicer
+
+import VISTA3DLib
+from VISTA3DLib.errors import SettingsError
+
+LIBRARY_ROOT = Path(VISTA3DLib.__file__).resolve().parent.parent
+
+
+def findPython(chosen: str) -> Path:
+    """The program to start: the person's choice, else Slicer's own Python.
+
+    Raises ``SettingsError`` when there is none.
+    """
+    if chosen:
+        found = shutil.which(chosen)
+        if found is None:
+            raise SettingsError(f"There is no Python program '{chosen}'.", "Correct or empty it in the settings.")
+        return Path(found)
+    onPath = shutil.which("PythonSlicer")
+    beside = Path(slicer.app.slicerHome) / "bin" / ("PythonSlicer.exe" if os.name == "nt" else "PythonSlicer")
+    if onPath is not None:
+        return Path(onPath)
+    if beside.is_file():
+        return beside
+    raise SettingsError(
+        f"Slicer's Python was found neither on PATH nor at {beside}.", "Name a Python program in the settings."
+    )
+
+
+def isSlicersOwn(python: Path) -> bool:
+    """Whether packages that are installed in Slicer are there for this Python."""
+    return python.name.startswith("PythonSlicer")
+
+
+def workerEnvironment(python: Path) -> qt.QProcessEnvironment:
+    """The variables of the process: the library on ``PYTHONPATH``, and for a foreign Python nothing of Slicer's."""
+    if isSlicersOwn(python):
+        environment = qt.QProcessEnvironment.systemEnvironment()
+        before = environment.value("PYTHONPATH")
+        parts = [str(LIBRARY_ROOT), *([before] if before else [])]
+        environment.insert("PYTHONPATH", os.pathsep.join(parts))
+        return environment
+    environment = slicer.app.startupEnvironment()
+    environment.insert("PYTHONPATH", str(LIBRARY_ROOT))
+    environment.remove("PYTHONHOME")
+    return environment
