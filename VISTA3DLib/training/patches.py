@@ -31,7 +31,7 @@ from monai.transforms import (
 
 from VISTA3DLib.errors import ReadError, VISTA3DError
 from VISTA3DLib.files.read import read_volume
-from VISTA3DLib.geometry import Grid
+from VISTA3DLib.geometry import Grid, Index3
 from VISTA3DLib.preprocess import foreground_box, prepare_volume
 from VISTA3DLib.resample import resample_nearest
 from VISTA3DLib.settings import HUWindow, NetworkSettings, find_mode
@@ -40,7 +40,7 @@ from VISTA3DLib.volume import Volume
 
 UNKNOWN = -1  # label value of voxels about which nothing is known
 _MAPS = ("label", "pseudo_label", "label_sv")
-_SAMPLES_PER_CLASS = 20_000  # voxels of a class that crops may be centred on
+_SAMPLES_PER_CLASS = 2_000  # voxels of a class that crops may be centred on
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,8 +132,10 @@ class PatchSource:
         cache: Path | None = None,
         pseudo_ids: Sequence[int] = (),
         seed: int = 0,
+        window: Index3 | None = None,
     ) -> None:
         self.cases = tuple(cases)
+        self._window = window or settings.window
         self._data, self._settings, self._seed = data, settings, seed
         self._pseudo_ids = tuple(pseudo_ids)
         self._count = patches_per_case
@@ -146,7 +148,7 @@ class PatchSource:
     def patches(self, index: int, epoch: int) -> list[Patch]:
         """The patches of one case in one epoch."""
         with typed_errors():
-            item = dict(self._prepared[index])
+            item = {**self._prepared[index], "case": self.cases[index]}
         random = self._random_part(item)
         random.set_random_state(int(np.random.SeedSequence((self._seed, epoch, index)).generate_state(1)[0]))
         return [self._patch(p) for p in random(item)]
@@ -158,6 +160,7 @@ class PatchSource:
                 PrepareCase(self._data, self._settings),
                 SpatialPadd(keys, self._settings.window, allow_missing_keys=True),
                 _ClassIndices(self._settings.class_table),
+                _PlainItem(),
             ]
         )
         items = [{"case": c} for c in self.cases]
@@ -179,7 +182,7 @@ class PatchSource:
             crop = RandCropByLabelClassesd(
                 keys,
                 label_key=item["crop_key"],
-                spatial_size=self._settings.window,
+                spatial_size=self._window,
                 ratios=[float(len(i) > 0) for i in item["crop_indices"]],
                 num_classes=len(item["crop_indices"]),
                 num_samples=self._count,
@@ -187,7 +190,7 @@ class PatchSource:
                 warn=False,
             )
         else:
-            crop = RandSpatialCropSamplesd(keys, self._settings.window, num_samples=self._count, random_size=False)
+            crop = RandSpatialCropSamplesd(keys, self._window, num_samples=self._count, random_size=False)
         steps = [crop, *(augmentations(keys) if self._augment else [])]
         return Compose(steps)
 
@@ -236,6 +239,17 @@ class _ClassIndices(MapTransform):
             {key: result[key]}
         )
         result["crop_key"], result["crop_indices"] = key, found[f"{key}_indices"]
+        return result
+
+
+class _PlainItem(Transform):
+    """What a cache on disk may hold: tensors and plain values, which torch reads without running code."""
+
+    def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = {k: _plain(v) for k, v in item.items() if k in ("image", *_MAPS)}
+        if "crop_indices" in item:
+            result["crop_key"] = item["crop_key"]
+            result["crop_indices"] = [_plain(i) for i in item["crop_indices"]]
         return result
 
 

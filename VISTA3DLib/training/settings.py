@@ -10,6 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from VISTA3DLib.errors import ReadError, SettingsError
+from VISTA3DLib.geometry import Index3
 
 Branch = Literal["none", "automatic", "point"]
 LabelKind = Literal["label", "pseudo_label"]
@@ -46,12 +47,17 @@ class StageSettings:
     balance_gt: bool = False
     patches_per_case: int = 2
     validate_every: int = 5
+    joint: bool = False
+    max_objects: int = 4
+    zero_shot_prob: float = 0.0
+    window: Index3 | None = None
+    clip_norm: float = 12.0
 
     def __post_init__(self) -> None:
-        for name in ("drop_label_prob", "drop_point_prob", "skip_iterations"):
+        for name in ("drop_label_prob", "drop_point_prob", "skip_iterations", "zero_shot_prob"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SettingsError(f"{name} of stage {self.name} is {getattr(self, name)}.", "Give 0 to 1.")
-        for name in ("epochs", "iterations", "patches_per_case", "validate_every", "max_point"):
+        for name in ("epochs", "iterations", "patches_per_case", "validate_every", "max_point", "max_objects"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} of stage {self.name} is {getattr(self, name)}.", "Give 1 or more.")
         if self.learning_rate <= 0:
@@ -95,6 +101,19 @@ STAGES: Mapping[str, StageSettings] = {
         pseudo_labels=True,
         balance_gt=True,
         validate_every=1,
+    ),
+    # Both branches at once: how ``vista3d-mini`` is trained.
+    "joint": StageSettings(
+        name="joint",
+        joint=True,
+        max_foreprompt=8,
+        max_backprompt=2,
+        iterations=3,
+        skip_iterations=0.5,
+        zero_shot_prob=0.5,
+        supervoxels=True,
+        unlabelled=True,
+        clip_norm=2.0,
     ),
 }
 
@@ -173,4 +192,6 @@ def _read_stage(plain: Any) -> StageSettings:
     unknown = sorted(set(values) - known)
     if unknown:
         raise SettingsError(f"Stage {use} has unknown fields: {', '.join(unknown)}.", f"Known: {', '.join(known)}.")
+    if values.get("window") is not None:
+        values["window"] = tuple(int(n) for n in values["window"])
     return replace(STAGES[use], **values)

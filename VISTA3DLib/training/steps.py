@@ -76,11 +76,11 @@ class PatchTrainer:
         world: World,
         *,
         point_only: tuple[int, ...] = (),
-        clip_norm: float = 12.0,
+        clip_norm: float | None = None,
     ) -> None:
         self._point_only = point_only
         self._network, self._optimiser, self._catalogue, self._stage = network, optimiser, catalogue, stage
-        self._runtime, self._world, self._clip = runtime, world, clip_norm
+        self._runtime, self._world, self._clip = runtime, world, clip_norm or stage.clip_norm
         self._loss = ObjectLoss(balance_gt=stage.balance_gt)
         self._scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
 
@@ -93,9 +93,7 @@ class PatchTrainer:
         prompts = assemble(objects, self._stage, rng) if objects else None
         if not self._world.any(prompts is not None):
             return None
-        image = patch.image[None].to(self._runtime.device)
-        if self._runtime.device.type != "mps":
-            image = image.contiguous(memory_format=torch.channels_last_3d)
+        image = self._placed(patch.image)
         count = 1 if shared_rng.random() < self._stage.skip_iterations else self._stage.iterations
         losses = []
         for iteration in range(count):
@@ -112,6 +110,12 @@ class PatchTrainer:
             prompts = clicked or prompts
         return StepResult(losses=tuple(losses), objects=len(prompts) if prompts else 0)
 
+    def _placed(self, image: torch.Tensor) -> torch.Tensor:
+        image = image[None].to(self._runtime.device)
+        if self._runtime.device.type == "mps":
+            return image
+        return image.contiguous(memory_format=torch.channels_last_3d)
+
     def _iterate(
         self, image: torch.Tensor, prompts: Prompts | None, patch: Patch
     ) -> tuple[torch.Tensor | None, float | None]:
@@ -125,11 +129,7 @@ class PatchTrainer:
             logits = ask(self._network, image, prompts)
         loss = self._loss(logits.float(), prompts.targets.to(image.device), prompts.manual)
         value = float(loss.detach())
-        if not np.isfinite(value):
-            raise TrainingError(
-                f"The loss is {value} on case {patch.case}, stage {self._stage.name}.",
-                "Look at that case's image and labels, or lower the learning rate; the last checkpoint is kept.",
-            )
+        check_loss(value, patch, self._stage)
         self._backward(loss)
         return logits, value
 
@@ -140,6 +140,15 @@ class PatchTrainer:
         torch.nn.utils.clip_grad_norm_(parameters, self._clip)
         self._scaler.step(self._optimiser)
         self._scaler.update()
+
+
+def check_loss(value: float, patch: Patch, stage: StageSettings) -> None:
+    """Raise ``TrainingError`` with the case's name for a loss that is not finite."""
+    if not np.isfinite(value):
+        raise TrainingError(
+            f"The loss is {value} on case {patch.case}, stage {stage.name}.",
+            "Look at that case's image and labels, or lower the learning rate; the last checkpoint is kept.",
+        )
 
 
 def ask(network: torch.nn.Module, image: torch.Tensor, prompts: Prompts) -> torch.Tensor:

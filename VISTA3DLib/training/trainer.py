@@ -21,7 +21,10 @@ from VISTA3DLib.progress import Cancel, ProgressCallback, Tracker
 from VISTA3DLib.settings import NetworkSettings
 from VISTA3DLib.training.datalist import Case, DataList
 from VISTA3DLib.training.distributed import World, wrapped
+from VISTA3DLib.training.fast_norm import layout_keeping_norms
 from VISTA3DLib.training.history import EpochRecord, History
+from VISTA3DLib.training.joint import JointForward
+from VISTA3DLib.training.joint_steps import JointTrainer
 from VISTA3DLib.training.patches import PatchSource
 from VISTA3DLib.training.settings import StageSettings, TrainingSettings
 from VISTA3DLib.training.steps import PatchTrainer
@@ -90,8 +93,8 @@ class Trainer:
         if self._loop_state:
             optimiser.load_state_dict(self._loop_state["optimiser"])
             schedule.load_state_dict(self._loop_state["schedule"])
-        network = wrapped(self.network, self.world)
-        trainer = PatchTrainer(
+        network = wrapped(JointForward(self.network) if stage.joint else self.network, self.world)
+        trainer = (JointTrainer if stage.joint else PatchTrainer)(
             network,
             optimiser,
             self.network_settings.catalogue,
@@ -103,7 +106,8 @@ class Trainer:
         tracker = Tracker(stage.name, (stage.epochs - self._epoch) * per_epoch, self._progress, self._cancel)
         for epoch in range(self._epoch, stage.epochs):
             start = time.monotonic()
-            losses = self._run_epoch(trainer, source, epoch, schedule, tracker)
+            with layout_keeping_norms(self.network):
+                losses = self._run_epoch(trainer, source, epoch, schedule, tracker)
             self._epoch = epoch + 1
             rate = float(optimiser.param_groups[0]["lr"])
             self._finish_epoch(stage, losses, time.monotonic() - start, rate)
@@ -142,6 +146,7 @@ class Trainer:
             cache=self.settings.cache,
             pseudo_ids=self.network_settings.catalogue.sets.get("everything", ()),
             seed=self.settings.seed,
+            window=stage.window,
         )
 
     def _schedule(
