@@ -6,7 +6,7 @@ label value, which is what Slicer ends up with.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +78,8 @@ def import_labels(action: Action, ledger: Ledger, place: Place, found: Import, p
     segmentation = ledger.segmentation
     image = on_segmentation(segmentation, place, found)
     copy = PackedImage(image.values, image.box)
-    present = [c for c in found.class_ids if copy.box_of(c).size and image.mask(c, copy.box_of(c)).box.size]
+    seals = _seals(image, copy, found.class_ids)
+    present = list(seals)
     again = untouched(ledger, found.class_ids)
     region = None if found.roi is None else _region(image.affine, place, found.roi)
     for class_id, segment_id in again.items():
@@ -99,8 +100,8 @@ def import_labels(action: Action, ledger: Ledger, place: Place, found: Import, p
     if values is not image.values:
         image = LabelImage(affine=image.affine, box=image.box, values=values)
         copy = PackedImage(values, image.box)
-        fresh = [c for c in fresh if image.mask(c, copy.box_of(c)).box.size]
-    layer = _layer(segmentation, image, copy, fresh, found)
+        seals = _seals(image, copy, fresh)
+    layer = _layer(segmentation, image, copy, {c: seals[c] for c in fresh if c in seals}, found)
     action.add_layer(layer)
     return (*segments, *layer.segment_ids)
 
@@ -160,15 +161,20 @@ def _mind_others(action: Action, ledger: Ledger, image: LabelImage, policy: Over
             action.take_from(other, voxels)
 
 
+def _seals(image: LabelImage, copy: PackedImage, class_ids: Sequence[int]) -> dict[int, str]:
+    """The classes that have voxels, with the seals of their masks."""
+    masks = ((c, image.mask(c, copy.box_of(c))) for c in class_ids)
+    return {c: seal_of(mask) for c, mask in masks if mask.box.size}
+
+
 def _layer(
-    segmentation: Any, image: LabelImage, copy: PackedImage, class_ids: Sequence[int], found: Import
+    segmentation: Any, image: LabelImage, copy: PackedImage, seals: Mapping[int, str], found: Import
 ) -> LayerAdded:
     inner = segmentation.GetSegmentation()
     taken = names_in(segmentation)
     used = set(inner.GetSegmentIDs())
     entries = []
-    for class_id in class_ids:
-        seal = seal_of(image.mask(class_id, copy.box_of(class_id)))
+    for class_id, seal in seals.items():
         prompts = Prompts(class_id=class_id, automatic=True, model=found.model, seal=seal)
         style = class_style(found.catalogue[class_id], prompts, taken)
         segment_id = _free_id(style.segment_id, used)

@@ -16,6 +16,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -173,14 +174,15 @@ class Prompts:
         }
         return json.dumps(plain, separators=(",", ":")).replace("|", "\\u007c")
 
-    @classmethod
-    def from_text(cls, text: str) -> Prompts:
+    @staticmethod
+    @lru_cache(maxsize=256)
+    def from_text(text: str) -> Prompts:
         """Read a tag; one that cannot be read gives no prompts: the mask itself is not lost with it."""
         try:
             plain = json.loads(text)
             if plain["format"] != _FORMAT:
-                return cls()
-            return cls(
+                return Prompts()
+            return Prompts(
                 class_id=None if plain["class"] is None else int(plain["class"]),
                 new_structure=bool(plain["new"]),
                 automatic=bool(plain["automatic"]),
@@ -189,7 +191,7 @@ class Prompts:
                 rounds=tuple(_round_from_plain(r) for r in plain["rounds"]) or (Round(),),
             )
         except (ValueError, KeyError, TypeError, IndexError, zlib.error):
-            return cls()
+            return Prompts()
 
 
 def prompts_of(segment: Any) -> Prompts:

@@ -199,10 +199,10 @@ def _set(segmentation: Any, segment: Any, came: LatticeMask) -> Touched:
         return [(image, came.box)]
     whole, label = image_box(image), segment.GetLabelValue()
     there = came.box & whole
-    old = image_values(image)[local(there, whole).slices] if there.size else np.zeros((0, 0, 0), dtype=np.uint8)
-    foreign = (old != 0) & (old != label)
-    if np.any(foreign & came.inside(there)):
-        return _moved_out(segment, image, came)
+    if there.size:
+        old = image_values(image)[local(there, whole).slices]
+        if np.any((old != 0) & (old != label) & came.inside(there)):
+            return _moved_out(segment, image, came)
     if not whole.contains_box(came.box):
         _grow(image, whole | came.box)
         whole = image_box(image)
