@@ -46,7 +46,7 @@ def click_curve_chart(summaries: Sequence[CurveSummary]) -> str:
     axes.set_xticks(clicks if count <= 20 else clicks[:: count // 10])
     axes.set_ylabel("Dice, mean over objects")
     _dice_axis(axes)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    _legend(figure)
     return _svg(figure, "Dice after each click, by method. The band holds the model's middle half of the objects.")
 
 
@@ -65,7 +65,7 @@ def click_box_chart(curves: Sequence[ObjectCurve], methods: Sequence[str]) -> st
     axes.set_xticks(range(len(shown)), [f"{n} click{'s' * (n > 1)}" for n in shown])
     axes.set_ylabel("Dice of an object")
     _dice_axis(axes)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    _legend(figure)
     return _svg(figure, "Dice of the objects after some numbers of clicks, by method.")
 
 
@@ -86,6 +86,11 @@ def class_box_chart(rows: Sequence[Row]) -> str:
     axes.set_xlabel("Dice (in brackets: number of cases)")
     axes.grid(axis="x", color="#e3e7eb", linewidth=0.8)
     return _svg(figure, "Dice of the cases, by class.")
+
+
+def _legend(figure: Figure) -> None:
+    """Above the axes, where it covers no data."""
+    figure.legend(frameon=False, fontsize=9, loc="outside upper center", ncols=4)
 
 
 def _figure(width: float, height: float) -> Figure:

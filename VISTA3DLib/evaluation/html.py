@@ -48,9 +48,9 @@ def section(title: str, *parts: str, intro: str = "") -> str:
     return f"<section><h2>{html.escape(title)}</h2>\n{words}{content}</section>\n"
 
 
-def figure(content: str, caption: str) -> str:
-    """A drawing with a caption."""
-    return f"<figure>{content}<figcaption>{html.escape(caption)}</figcaption></figure>"
+def figure(content: str, caption: str, *, kind: str = "wide") -> str:
+    """A drawing with a caption; ``kind`` is its class in the style sheet."""
+    return f'<figure class="{kind}">{content}<figcaption>{html.escape(caption)}</figcaption></figure>'
 
 
 _NUMBER = ' class="n"'

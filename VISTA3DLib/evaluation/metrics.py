@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -58,6 +58,11 @@ class MaskComparison:
     def volume_error_percent(self) -> float | None:
         """Predicted minus true volume as a share of the true one; None where that is 0."""
         return 100.0 * self.volume_error_ml / self.truth_ml if self.truth_ml else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, the errors of volume too."""
+        errors = {"volume_error_ml": self.volume_error_ml, "volume_error_percent": self.volume_error_percent}
+        return {**asdict(self), **errors}
 
 
 def compare_masks(

@@ -174,7 +174,11 @@ def _classes_section(findings: Findings) -> str:
         if not scores:
             continue
         heading = f"<h3>{html.escape(dataset)}</h3>" if len(datasets) > 1 else ""
-        chart = figure(class_box_chart(rows), "A dot is a case; boxes hold the middle half.") if rows else ""
+        chart = (
+            figure(class_box_chart(rows), "A dot is a case; boxes hold the middle half.", kind="classes")
+            if rows
+            else ""
+        )
         parts += [heading, chart, _class_table(scores, findings.datasets, dataset)]
     after = f", after the last of {evaluation.settings.clicks} clicks" if findings.curves else ""
     intro = f"Means over the cases that have the class{after}; HD95 and volume error are medians."
@@ -202,7 +206,7 @@ def _class_table(scores: Sequence[ClassScore], datasets: Sequence[DatasetScore],
         numbers = [number(s.dice), number(s.dice_sd), number(s.nsd), number(s.hd95_mm, 1), volume]
         rows.append([s.class_name, *middle, s.cases, s.missed, *numbers])
     strong = []
-    for total in (d for d in datasets if d.dataset == dataset):
+    for total in (d for d in datasets if d.dataset == dataset and d.classes > 1):
         strong.append(len(rows))
         middle = [total.method] if several else []
         label = f"mean of {total.classes} classes"

@@ -44,6 +44,7 @@ class Operations:
             "segment_points": self._segment_points,
             "warm": self._warm,
             "download": self._download,
+            "compare_segmentations": self._compare_segmentations,
         }
 
     def perform(
@@ -183,6 +184,13 @@ class Operations:
             cancel=cancel,
         )
         return {"path": str(path)}
+
+    def _compare_segmentations(
+        self, arguments: Mapping[str, Any], progress: ProgressCallback, cancel: Cancel
+    ) -> dict[str, Any]:
+        from VISTA3DLib.worker.evaluation_operations import compare_segmentations
+
+        return compare_segmentations(arguments, lambda name: self._array(name, mapped=True), progress, cancel)
 
     def _loaded(self) -> LoadedModel:
         if self._model is None:
