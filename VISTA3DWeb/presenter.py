@@ -11,6 +11,7 @@ from VISTA3DScene.workbench import Workbench
 from VISTA3DLib.errors import VISTA3DError
 from VISTA3DLib.geometry import format_shape
 from VISTA3DLib.progress import Progress
+from VISTA3DLib.prompts import Point
 from VISTA3DWeb.page.classes import search_rows, set_rows, tree_rows
 from VISTA3DWeb.page.messages import Messages
 
@@ -118,7 +119,7 @@ class Presenter:
 
     def _show_points(self, state: Any) -> None:
         bench = self._workbench
-        state.points = [{"n": n, "positive": p.positive, "text": point_text(p.ras)} for n, p in enumerate(bench.points)]
+        state.points = [_point_row(n, point) for n, point in enumerate(bench.points)]
         state.points_pending = bench.points_pending
         state.live, state.smooth, state.preview_enabled = bench.live, bench.smooth, bench.preview_enabled
         waiting = bench.preview
@@ -155,6 +156,10 @@ class Presenter:
     def fail(self, error: VISTA3DError) -> None:
         """Show an error of our own."""
         self._messages.error(error.message, error.fix)
+
+
+def _point_row(number: int, point: Point) -> dict[str, Any]:
+    return {"n": number, "positive": point.positive, "ras": list(point.ras), "text": point_text(point.ras)}
 
 
 def point_text(ras: Any) -> str:

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import vtk
 from trame_server import Server
 from trame_slicer.core import SlicerApp
 from VISTA3DScene.jobs import State
@@ -40,6 +41,9 @@ class Viewer:
         folder = Path(self._place.name)
         server.state.update(initial_state())
         self.app = SlicerApp()
+        if not logger.isEnabledFor(logging.INFO):  # VTK writes to the terminal what only a developer understands
+            vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
+            vtk.vtkObject.GlobalWarningDisplayOff()
         self._transport = AsyncioTransport(_made(folder / "worker"), log=logger.info)
         self.workbench = Workbench(self.app.scene, self._transport, folder / "worker", log=logger.info)
         self.views = Views(self.app, server, self._slice_moved)
