@@ -10,6 +10,7 @@ import typer
 
 from VISTA3DLib import __version__
 from VISTA3DLib.cli.classes import classes
+from VISTA3DLib.cli.cohort import cohort
 from VISTA3DLib.cli.console import show_error
 from VISTA3DLib.cli.doctor import doctor
 from VISTA3DLib.cli.evaluate import evaluate
@@ -33,6 +34,7 @@ app.command()(classes)
 app.add_typer(weights, name="weights")
 app.command()(supervoxels)
 app.command(name="pseudo-labels")(pseudo_labels)
+app.command()(cohort)
 app.command()(doctor)
 app.command()(evaluate)
 
