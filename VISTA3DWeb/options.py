@@ -22,7 +22,8 @@ class ViewerOptions:
 
     ``path``: a CT, a DICOM folder or a scene (None: ``sample``, or an empty page). ``port``: 0 takes a free one, None
     the usual one or, if that is taken, a free one. ``origins``: addresses at which a reverse proxy shows the viewer
-    (``https://gpu.example.org``). ``token``: what the URL must hold; made up when one is needed and none is given.
+    (``https://gpu.example.org``, with the path if there is one). ``token``: what the URL must hold; made up when one is
+    needed and none is given. ``upload_limit``: bytes.
     """
 
     path: Path | None = None
@@ -38,6 +39,7 @@ class ViewerOptions:
     token: str = ""
     upload_limit: int = UPLOAD_LIMIT
     needs_token: bool = field(init=False)
+    public: str = field(init=False, default="")  # the first of the addresses at which a proxy shows the viewer
 
     def __post_init__(self) -> None:
         if self.path is not None and self.sample is not None:
@@ -50,6 +52,7 @@ class ViewerOptions:
             raise SettingsError(f"{self.port} is no port.", "Give a number from 1024 to 65535, or 0 for any.")
         if self.upload_limit < 1:
             raise SettingsError(f"The upload limit is {self.upload_limit} bytes.", "Give at least 1 MB.")
+        object.__setattr__(self, "public", self.origins[0].rstrip("/") if self.origins else "")
         object.__setattr__(self, "origins", tuple(_checked_origin(text) for text in self.origins))
         object.__setattr__(self, "needs_token", not is_loopback(self.host) or bool(self.origins or self.token))
         if self.needs_token and not self.token:

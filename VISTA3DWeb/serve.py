@@ -26,8 +26,8 @@ def run(options: ViewerOptions, say: Callable[[str], None]) -> None:
 
 def address(options: ViewerOptions, port: int) -> str:
     """What to type into a browser, token included."""
-    if options.origins:
-        base = options.origins[0]
+    if options.public:
+        base = options.public
     else:
         host = socket.gethostname() if options.host in _ANY else options.host
         base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

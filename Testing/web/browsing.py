@@ -215,6 +215,27 @@ class Screen:
         """Press keys with the focus on the page."""
         self.page.keyboard.press(keys)
 
+    def upload(self, *paths: Path) -> None:
+        """Choose files in the file picker."""
+        with self.page.expect_file_chooser() as waiting:
+            self.page.evaluate("window.vista3d.choose(false)")
+        waiting.value.set_files([str(path) for path in paths])
+
+    def upload_folder(self, folder: Path) -> None:
+        """Choose a folder in the file picker."""
+        with self.page.expect_file_chooser() as waiting:
+            self.page.evaluate("window.vista3d.choose(true)")
+        waiting.value.set_files(str(folder))
+
+    def message(self, text: str) -> str:
+        """Wait for a message with a text, read all of it and close it."""
+        found = self.page.get_by_role("alert").filter(has_text=text)
+        found.wait_for()
+        whole = str(found.inner_text())
+        found.get_by_role("button").click()
+        found.wait_for(state="detached")
+        return whole
+
     def trigger(self, name: str, *arguments: Any) -> Any:
         """Ask the server directly: to prepare a test, not to test."""
         return self.page.evaluate("([name, args]) => window.trame.trigger(name, args)", [name, list(arguments)])

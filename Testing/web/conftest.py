@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import nibabel
 import pytest
 from browsing import CHROMIUM_ARGUMENTS, PATIENCE, ROOT, Screen, ViewerProcess, chromium
 from hypothesis import settings
+
+from VISTA3DLib.phantom import PhantomSettings, make_phantom
+from VISTA3DLib.volume import Volume
 
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
@@ -66,3 +71,29 @@ def real_ct() -> Path:
     if not path.is_file():
         pytest.skip("no real CT beside the checkout")
     return path
+
+
+@pytest.fixture(scope="session")
+def small_volume() -> Volume:
+    """A coarse phantom that lies askew: quick to open, and its axes are nobody's."""
+    phantom = make_phantom(PhantomSettings(spacing=(5.1, 4.3, 6.7), rotation_deg=(7.0, -11.0, 16.0), axes="RAS"))
+    return Volume(array=phantom.array, affine=phantom.affine, name="askew")
+
+
+@pytest.fixture(scope="session")
+def small_ct(small_volume: Volume, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a NIfTI file."""
+    path = tmp_path_factory.mktemp("ct") / "askew.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(small_volume.array, small_volume.affine), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[ViewerProcess]:
+    """A viewer in which nothing is open at first, with a small limit for uploads."""
+    viewer = ViewerProcess(tmp_path_factory.mktemp("empty"), "--upload-limit", "0.02")
+    yield viewer
+    try:
+        assert viewer.stop(signal.SIGTERM) == 0, "\n".join(viewer.lines)
+    finally:
+        viewer.kill()

@@ -53,7 +53,9 @@ async def _forward(session: aiohttp.ClientSession, request: web.Request, address
     async with session.request(
         request.method, address, headers=headers, data=await request.read(), allow_redirects=False
     ) as answer:
-        kept = [(name, text) for name, text in answer.headers.items() if name.lower() not in _OWN - {"content-encoding"}]
+        kept = [
+            (name, text) for name, text in answer.headers.items() if name.lower() not in _OWN - {"content-encoding"}
+        ]
         return web.Response(status=answer.status, body=await answer.read(), headers=dict(kept))
 
 

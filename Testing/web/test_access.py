@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
 
 from browsing import Screen, ViewerProcess
 from prefix_proxy import proxy
@@ -13,18 +12,18 @@ from prefix_proxy import proxy
 def test_behind_a_proxy_under_a_path_with_its_token_one_clicks_uploads_and_downloads(
     screen: Screen, tmp_path: Path, small_ct: Path
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    own, port = free_ports(2)
     origin = f"http://127.0.0.1:{port}"
-    viewer = ViewerProcess(tmp_path / "viewer", "--origin", origin, "--token", "of-the-test", port_of="own")
+    place = tmp_path / "viewer"
+    viewer = ViewerProcess(place, "--origin", f"{origin}/some/where", "--token", "of-the-test", "--port", str(own))
     try:
-        with proxy(viewer.own_address, "some/where", port=port):
+        with proxy(f"http://127.0.0.1:{own}", "some/where", port=port):
             answer = screen.page.goto(f"{origin}/some/where/")
             assert answer.status == 403
-            screen.open(f"{origin}/some/where/?token=of-the-test")
+            assert viewer.address == f"{origin}/some/where/?token=of-the-test"
+            screen.open(viewer.address)
             assert "token" not in screen.page.url
-            upload(screen, small_ct)
+            screen.upload(small_ct)
             screen.wait_ready()
             screen.place_points()
             screen.put_point("axial", 234, 190)
@@ -37,8 +36,12 @@ def test_behind_a_proxy_under_a_path_with_its_token_one_clicks_uploads_and_downl
         viewer.kill()
 
 
-def upload(screen: Screen, *paths: Any) -> None:
-    """Choose files in the file picker."""
-    with screen.page.expect_file_chooser() as waiting:
-        screen.page.evaluate("window.vista3d.choose(false)")
-    waiting.value.set_files([str(p) for p in paths])
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports

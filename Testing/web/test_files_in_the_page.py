@@ -1,0 +1,210 @@
+"""Opening and saving in the page: what a person drops, what comes back, and what is no CT."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+import zipfile
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from browsing import Screen, ViewerProcess
+from test_files_maker import SeriesMaker
+
+from VISTA3DLib.files.segmentation_read import read_segmentation
+from VISTA3DLib.geometry import reverse_axes
+from VISTA3DLib.volume import Volume
+
+
+def opened(screen: Screen, viewer: ViewerProcess, ct: Path) -> None:
+    """Open a CT in place of whatever is open."""
+    screen.open(viewer.address)
+    screen.wait("!s.activity && s.model")
+    for segment in screen.state("segments"):
+        screen.trigger("remove", segment["id"])
+    screen.wait("!s.segments.length")
+    screen.upload(ct)
+    screen.wait("s.volume?.name === a", ct.name.split(".")[0])
+    screen.wait_ready()
+
+
+def clicked(screen: Screen) -> None:
+    """Make a segment by a click."""
+    screen.place_points()
+    screen.put_point("axial", 234, 190)
+    screen.idle()
+    screen.press("Escape")
+    screen.wait("s.segments[0].ml && !s.placing")
+
+
+def test_nothing_is_open_at_first_and_the_page_says_what_to_do(empty: ViewerProcess, screen: Screen) -> None:
+    screen.open(empty.address)
+    assert screen.page.get_by_text("Drop a file or a DICOM folder here").is_visible()
+    assert screen.page.get_by_role("button", name="Add P").is_disabled()
+    assert screen.state("volume") is None
+
+
+def test_what_is_no_ct_is_a_message_and_what_is_open_stays(
+    empty: ViewerProcess, screen: Screen, small_ct: Path, tmp_path: Path
+) -> None:
+    opened(screen, empty, small_ct)
+    clicked(screen)
+    before = screen.state("segments")
+    text = tmp_path / "letter.txt"
+    text.write_text("Dear colleague")
+    screen.upload(text)
+    assert "letter.txt" in screen.message("letter.txt")
+    cut = tmp_path / "cut.nii.gz"
+    cut.write_bytes(small_ct.read_bytes()[:20_000])
+    screen.upload(cut)
+    screen.message("cut.nii.gz")
+    colour = tmp_path / "colour.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((9, 8, 7, 3), np.int16), np.eye(4)), colour)
+    screen.upload(colour)
+    screen.message("dimensions")
+    scene = tmp_path / "scene.mrb"
+    with zipfile.ZipFile(scene, "w") as archive:
+        archive.writestr("readme.txt", "no scene")
+    screen.upload(scene)
+    screen.message("holds no scene")
+    screen.upload(text, small_ct)
+    screen.message("do not belong together")
+    assert screen.state("segments") == before
+    assert screen.state("volume")["name"] == "askew"
+
+
+def test_what_is_too_large_is_refused_with_the_limit(empty: ViewerProcess, screen: Screen, tmp_path: Path) -> None:
+    screen.open(empty.address)
+    large = tmp_path / "large.nii"
+    large.write_bytes(bytes(30 * 2**20))
+    screen.upload(large)
+    whole = screen.message("larger than the limit")
+    assert "20.5 MB" in whole
+    assert "--upload-limit" in whole
+    assert not list((empty.place / "tmp").rglob("in_*"))
+
+
+def test_what_was_downloaded_is_what_comes_back(
+    empty: ViewerProcess, screen: Screen, small_ct: Path, small_volume: Volume, tmp_path: Path
+) -> None:
+    opened(screen, empty, small_ct)
+    clicked(screen)
+    ml, points = screen.state("segments")[0]["ml"], screen.state("points")
+    seg = screen.download("Segments (.seg.nrrd)", tmp_path)
+    labels = screen.download("Label map (.nii.gz)", tmp_path)
+    scene = screen.download("Scene (.mrb)", tmp_path)
+    assert (seg.name, labels.name, scene.name) == ("askew.seg.nrrd", "askew.nii.gz", "askew.mrb")
+    one, other = read_segmentation(seg, small_volume.grid), read_segmentation(labels, small_volume.grid)
+    mask = one.full_mask(one.segments[0])
+    assert mask.any()
+    assert (other.full_mask(other.segments[0]) == mask).all()
+
+    def emptied() -> None:
+        screen.page.get_by_role("button", name="Delete structure").click()
+        screen.wait("!s.segments.length && !s.points.length")
+
+    emptied()
+    screen.upload(seg)  # with its points, to be gone on with
+    screen.wait("s.segments.length === 1")
+    screen.trigger("select", screen.state("segments")[0]["id"])
+    screen.wait("s.points.length === a", len(points))
+    assert screen.state("segments")[0]["ml"] == ml
+    assert np.allclose(screen.state("points")[0]["ras"], points[0]["ras"], atol=1e-3)
+    emptied_name = screen.state("segments")[0]["name"]
+    screen.page.get_by_role("button", name=f"Delete {emptied_name}").click()
+    screen.wait("!s.segments.length")
+    screen.upload(labels)  # whole numbers on the grid of the CT: its segments
+    screen.wait("s.segments.length === 1")
+    assert screen.state("segments")[0]["ml"] == ml
+    screen.upload(scene)
+    dialog = screen.page.get_by_role("alertdialog", name="Open another CT")
+    dialog.get_by_role("button", name="Keep what is open").click()
+    screen.wait("!s.dialog && s.segments.length === 1")
+    screen.upload(scene)
+    dialog.get_by_role("button", name="Open", exact=True).click()
+    screen.wait("!s.dialog && s.volume && s.segments.length === 1 && s.segments[0].name === 'structure'")
+    screen.wait_ready()
+    assert screen.state("segments")[0]["ml"] == ml
+    screen.trigger("select", screen.state("segments")[0]["id"])
+    screen.wait("s.points.length === a", len(points))
+    screen.place_points()
+    screen.put_point("axial", 250, 190)  # and clicking goes on
+    screen.idle()
+    assert screen.state("segments")[0]["points"] == 2
+
+
+def test_dicom_seg_needs_a_ct_from_dicom_and_then_is_written(
+    empty: ViewerProcess, screen: Screen, small_ct: Path, small_volume: Volume, tmp_path: Path
+) -> None:
+    opened(screen, empty, small_ct)
+    clicked(screen)
+    screen.page.locator("summary", has_text="Download").click()
+    screen.page.get_by_role("menuitem", name="DICOM SEG (.dcm)").click()
+    screen.message("DICOM")
+    axes = small_volume.affine[:3, :3] * np.array([[-1.0], [-1.0], [1.0]])
+    origin = small_volume.affine[:3, 3] * np.array([-1.0, -1.0, 1.0])
+    SeriesMaker(hu=reverse_axes(small_volume.array), axes=axes, origin=origin, description="askew").write(
+        tmp_path / "ct"
+    )
+    screen.upload_folder(tmp_path / "ct")
+    screen.page.get_by_role("alertdialog").get_by_role("button", name="Open", exact=True).click()
+    screen.wait("!s.segments.length && s.volume")
+    screen.wait_ready()
+    clicked(screen)
+    file = screen.download("DICOM SEG (.dcm)", tmp_path)
+    found = read_segmentation(file, small_volume.grid)
+    assert found.full_mask(found.segments[0]).any()
+
+
+def test_a_worker_that_dies_is_replaced_and_the_click_is_answered(
+    empty: ViewerProcess, screen: Screen, small_ct: Path
+) -> None:
+    opened(screen, empty, small_ct)
+    screen.place_points()
+    worker = empty.worker_pids()[0]
+    screen.put_point("axial", 234, 190)
+    os.kill(worker, signal.SIGKILL)
+    screen.idle()
+    screen.wait("s.segments[0]?.ml")
+    assert empty.worker_pids() != [worker]
+
+
+def test_a_full_disk_is_a_message_and_the_segments_stay(
+    empty: ViewerProcess, screen: Screen, small_ct: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(screen, empty, small_ct)
+    clicked(screen)
+    session = next((empty.place / "tmp").glob("vista3d_*"))
+    exchange = session / "exchange"
+    exchange.rename(session / "away")
+    exchange.write_bytes(b"")  # what cannot be written to, whoever runs the tests
+    try:
+        screen.page.locator("summary", has_text="Download").click()
+        screen.page.get_by_role("menuitem", name="Segments (.seg.nrrd)").click()
+        assert "disk" in screen.message("cannot be stored")
+    finally:
+        exchange.unlink()
+        (session / "away").rename(exchange)
+    assert screen.state("segments")[0]["ml"]
+
+
+def test_files_are_dropped_on_the_page(
+    empty: ViewerProcess, screen: Screen, small_volume: Volume, tmp_path: Path
+) -> None:
+    screen.open(empty.address)
+    screen.wait("!s.activity && s.model")
+    for segment in screen.state("segments"):
+        screen.trigger("remove", segment["id"])
+    screen.wait("!s.segments.length")
+    image = nibabel.Nifti1Image(small_volume.array, small_volume.affine)
+    data = list(gzip.compress(image.to_bytes(), 1))
+    drop = """(data) => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([new Uint8Array(data)], "dropped.nii.gz"));
+      document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+    }"""
+    screen.page.evaluate(drop, data)
+    screen.wait("s.volume?.name === 'dropped'")
