@@ -75,8 +75,8 @@ def make_segmentation(scene: Any, volume: Any = None, name: str = "Segmentation"
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.CreateDefaultDisplayNodes()
     if volume is not None:
-        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
         node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     return node
 
 

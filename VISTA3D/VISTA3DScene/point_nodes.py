@@ -43,13 +43,13 @@ class PointNodes:
 
     @property
     def positive(self) -> Any:
-        """The node of the positive points."""
-        return self._nodes[True]
+        """The node of the positive points; None while the scene is being closed."""
+        return self._nodes.get(True)
 
     @property
     def negative(self) -> Any:
-        """The node of the negative points."""
-        return self._nodes[False]
+        """The node of the negative points; None while the scene is being closed."""
+        return self._nodes.get(False)
 
     @property
     def dragging(self) -> bool:

@@ -65,8 +65,8 @@ class SegmentDesk:
         volume = bench.needed_volume()
         node = bench.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{volume.GetName()} segmentation")
         node.CreateDefaultDisplayNodes()
+        node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())  # first: the geometry is given in its frame
         node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
-        node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
         node.GetSegmentation().SetSourceRepresentationName(LABELMAP)
         return node
 

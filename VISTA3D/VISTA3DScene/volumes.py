@@ -57,7 +57,9 @@ def box_of_roi(roi: Any, volume: Any) -> Box | None:
 
 def roi_corners(roi: Any) -> npt.NDArray[np.float64] | None:
     """The eight corners of a markups ROI in the world; None if it was never placed."""
-    size = np.array(roi.GetSizeWorld())
+    sides = [0.0, 0.0, 0.0]
+    roi.GetSizeWorld(sides)
+    size = np.array(sides)
     if roi.GetNumberOfControlPoints() == 0 or not size.all():
         return None
     matrix = matrix_to_array(roi.GetObjectToWorldMatrix())
