@@ -6,6 +6,8 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from VISTA3DLib.evaluation.click_curves import CurveSummary, ObjectCurve
 from VISTA3DLib.evaluation.rows import Row
 from VISTA3DLib.evaluation.settings import MODEL
@@ -119,25 +121,40 @@ def _boxes(
     label: str = "",
 ) -> None:
     """Boxes with the objects themselves as dots on them: five objects should not look like fifty."""
-    axes.boxplot(
-        values,
-        positions=places,
-        widths=width,
-        vert=not horizontal,
-        manage_ticks=False,
-        showfliers=False,
-        patch_artist=True,
-        boxprops={"facecolor": color, "alpha": 0.28, "edgecolor": color},
-        medianprops={"color": color, "linewidth": 2},
-        whiskerprops={"color": color},
-        capprops={"color": color},
-    )
-    across = [
-        p + width * 0.6 * ((n * 0.618) % 1.0 - 0.5) for p, g in zip(places, values, strict=True) for n in range(len(g))
-    ]
+    for place, group in zip(places, values, strict=True):
+        if group:
+            _box(axes, group, place, width, color, horizontal=horizontal)
     along = [v for group in values for v in group]
+    across = [
+        place + width * 0.6 * ((n * 0.618) % 1.0 - 0.5)  # dots spread over the box, the same in every run
+        for place, group in zip(places, values, strict=True)
+        for n in range(len(group))
+    ]
     x, y = (along, across) if horizontal else (across, along)
     axes.scatter(x, y, s=9, color=color, alpha=0.75, linewidths=0, zorder=3, label=label or None)
+
+
+def _box(axes: Axes, group: Sequence[float], place: float, width: float, color: str, *, horizontal: bool) -> None:
+    """Quartiles as a box, the median as a line, whiskers to the last value within 1.5 heights of the box.
+
+    Not matplotlib's own: its argument for the direction has another name from version to version.
+    """
+    from matplotlib.patches import Rectangle
+
+    low, median, high = np.quantile(group, [0.25, 0.5, 0.75])
+    reach = 1.5 * (high - low)
+    first, last = min(v for v in group if v >= low - reach), max(v for v in group if v <= high + reach)
+
+    def line(along: Sequence[float], across: Sequence[float], strength: float) -> None:
+        x, y = (along, across) if horizontal else (across, along)
+        axes.plot(x, y, color=color, linewidth=strength, zorder=2, solid_capstyle="butt")
+
+    left = place - width / 2
+    corner, size = ((low, left), (high - low, width)) if horizontal else ((left, low), (width, high - low))
+    axes.add_patch(Rectangle(corner, *size, facecolor=color, alpha=0.28, linewidth=0))
+    line([median, median], [left, left + width], 2.0)
+    line([first, low], [place, place], 1.0)
+    line([high, last], [place, place], 1.0)
 
 
 def _svg(figure: Figure, title: str) -> str:
