@@ -25,7 +25,7 @@ import views
 import vtk
 import wrap
 from PySide6.QtCore import QCoreApplication, QProcessEnvironment, QSettings
-from PySide6.QtWidgets import QApplication, QHBoxLayout, QMainWindow, QScrollArea, QWidget
+from PySide6.QtWidgets import QApplication, QGridLayout, QHBoxLayout, QMainWindow, QScrollArea, QWidget
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "VISTA3D" / "VISTA3D.py"
@@ -123,10 +123,15 @@ class Host:
         self.panel_area.setWidgetResizable(True)
         self.panel_area.setMinimumWidth(430)
         layout.addWidget(self.panel_area)
-        for view in self.views.values():
-            layout.addWidget(view, 1)
+        grid = QGridLayout()
+        grid.addWidget(self.views["Red"], 0, 0, 1, 2)
+        grid.addWidget(self.views["Yellow"], 1, 0)
+        grid.addWidget(self.views["Green"], 1, 1)
+        grid.setRowStretch(0, 5)
+        grid.setRowStretch(1, 4)
+        layout.addLayout(grid, 1)
         self.window.setCentralWidget(central)
-        self.window.resize(1400, 900)
+        self.window.resize(1280, 860)
 
     def _boot_slicer(self) -> None:
         slicer.mrmlScene = self.scene

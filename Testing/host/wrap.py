@@ -8,6 +8,7 @@ arguments to those, and could never disconnect anything else.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import traceback
@@ -23,7 +24,8 @@ MODULES = (QtCore, QtGui, QtWidgets)
 
 # What slots raised since it was last emptied. Qt prints and forgets; a test must not.
 failures: list[str] = []
-_connections: dict[tuple[int, str, Any], Any] = {}
+# Of each object: its connections. They go with the object, as they do in PythonQt.
+_connections: dict[int, dict[tuple[str, Any], Any]] = {}
 
 
 class QtClass(type):
@@ -190,11 +192,16 @@ class _Connector:
             QObject.connect(self._raw, SIGNAL(signal), deliver)
         else:
             signal.connect(deliver)
-        _connections[(id(self._raw), signature, slot)] = deliver
+        address = shiboken6.getCppPointer(self._raw)[0]
+        if address not in _connections:
+            _connections[address] = {}
+            self._raw.destroyed.connect(functools.partial(_forget, address))
+        _connections[address][(signature, slot)] = deliver
         return True
 
     def disconnect(self, signature: str, slot: Any) -> bool:
-        deliver = _connections.pop((id(self._raw), signature, slot), None)
+        own = _connections.get(shiboken6.getCppPointer(self._raw)[0], {})
+        deliver = own.pop((signature, slot), None)
         if deliver is None:
             raise ValueError(f"{slot.__qualname__} was never connected to {signature}.")
         signal = self._signal(signature)
@@ -215,6 +222,10 @@ class _Connector:
             known = ", ".join(sorted(api_lists.signals(shown.__name__))) or "see Qt 5's documentation"
             raise ValueError(f"{shown.__name__} has no signal '{signature}' ({known}).")
         return signature
+
+
+def _forget(address: int, _destroyed: Any = None) -> None:
+    _connections.pop(address, None)
 
 
 def _as_slot(function: Callable[..., Any]) -> Callable[..., None]:

@@ -67,9 +67,20 @@ def voxelsOf(panel: Any, segmentId: str) -> int:
     return 0 if array is None else int(np.count_nonzero(array))
 
 
-def temporaryFolders() -> set[str]:
-    """Temporary folders of session files that exist now."""
-    return {str(path) for path in Path(tempfile.gettempdir()).glob("*") if (path / "request_1.npy").exists()}
+def fastPython(folder: Path) -> str:
+    """A program, written to a folder, that runs the worker of the tests in place of the real one (not on Windows)."""
+    from VISTA3DWidgets.workerEnvironment import LIBRARY_ROOT, findPython
+
+    program = folder / "fast-worker"
+    lines = [
+        "#!/bin/sh",
+        f'PYTHONPATH="{LIBRARY_ROOT}"; export PYTHONPATH',
+        "for folder; do :; done",  # the last argument
+        f'exec "{findPython("")}" -u "{HERE / "numpy_worker.py"}" "$folder"',
+    ]
+    program.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return str(program)
 
 
 class VISTA3DCase(unittest.TestCase):
@@ -104,18 +115,6 @@ class VISTA3DCase(unittest.TestCase):
         waitFor(lambda: not workbench.busy and (workbench.preview is not None or not workbench.points_pending))
 
     def _fastPython(self) -> str:
-        """A program that runs the worker of the tests in place of the real one."""
         if os.name == "nt":
             self.skipTest("set VISTA3D_TEST_PYTHON to a Python with PyTorch")
-        from VISTA3DWidgets.workerEnvironment import LIBRARY_ROOT, findPython
-
-        program = self.folder / "fast-worker"
-        lines = [
-            "#!/bin/sh",
-            f'PYTHONPATH="{LIBRARY_ROOT}"; export PYTHONPATH',
-            "for folder; do :; done",  # the last argument
-            f'exec "{findPython("")}" -u "{HERE / "numpy_worker.py"}" "$folder"',
-        ]
-        program.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        program.chmod(program.stat().st_mode | stat.S_IXUSR)
-        return str(program)
+        return fastPython(self.folder)

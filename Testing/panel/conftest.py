@@ -14,7 +14,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[2]
-for folder in (ROOT, ROOT / "VISTA3D", ROOT / "Testing" / "host"):
+for folder in (ROOT, ROOT / "VISTA3D", ROOT / "Testing" / "host", ROOT / "Testing" / "in_slicer"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
@@ -32,15 +32,23 @@ def host() -> Iterator[Any]:
 
 @pytest.fixture
 def a_clean_host(host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    """The host with an empty scene and default settings; afterwards no slot may have failed."""
+    """The host with an empty scene and default settings; afterwards no slot may have failed.
+
+    The segmentation process is the fast one of ``Testing/in_slicer``.
+    """
     import qt
     import wrap
+    from vista3d_case import fastPython
 
     monkeypatch.setenv("VISTA3D_CONFIG", str(tmp_path / "config"))
     monkeypatch.setenv("VISTA3D_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     qt.QSettings().clear()
+    qt.QSettings().setValue("VISTA3D/Python", fastPython(tmp_path))
     host.scene.Clear(0)
     host.dialogs.clear()
+    host.packaging.asked.clear()
+    host.packaging.refuse = False
     wrap.failures.clear()
     yield host
     host.scene.Clear(0)
@@ -48,7 +56,20 @@ def a_clean_host(host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 @pytest.fixture
-def a_widget(a_clean_host: Any) -> Iterator[Any]:
+def a_shown_ct(a_clean_host: Any) -> Any:
+    """An oblique, anisotropic volume, shown in the slice views."""
+    import slicer
+    from vista3d_case import makeVolume
+
+    volume = makeVolume()
+    slicer.util.setSliceViewerLayers(background=volume)
+    slicer.util.resetSliceViews()
+    a_clean_host.process()
+    return volume
+
+
+@pytest.fixture
+def a_widget(a_clean_host: Any, a_shown_ct: Any) -> Iterator[Any]:
     """The module's widget, set up and entered; cleaned up afterwards."""
     from opening import close_widget, open_widget
 
@@ -58,6 +79,8 @@ def a_widget(a_clean_host: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def a_panel(a_widget: Any) -> Any:
-    """The module's panel."""
-    return a_widget.panel
+def a_panel(a_clean_host: Any, a_widget: Any) -> Any:
+    """The module's panel, its model loaded."""
+    panel = a_widget.panel
+    a_clean_host.process(lambda: panel.workbench.model is not None and not panel.workbench.busy)
+    return panel

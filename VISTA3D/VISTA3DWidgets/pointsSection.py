@@ -10,7 +10,11 @@ from VISTA3DWidgets.part import Part
 from VISTA3DWidgets.placeMode import PlaceMode
 
 if TYPE_CHECKING:
+    from VISTA3DScene.preview import Preview
+
     from VISTA3DWidgets.panel import Panel
+
+COLUMN_WIDTH = 50  # pixels, of the point's number and sign
 
 
 class PointsSection(Part):
@@ -24,6 +28,8 @@ class PointsSection(Part):
         ui.removePointButton.setIcon(qt.QIcon(panel.resourcePath("Icons/PointRemove.png")))
         ui.keepButton.setIcon(qt.QIcon(panel.resourcePath("Icons/Keep.png")))
         ui.dropButton.setIcon(qt.QIcon(panel.resourcePath("Icons/Drop.png")))
+        for column in (0, 1):
+            ui.pointsTree.setColumnWidth(column, COLUMN_WIDTH)
         self.placeMode = PlaceMode(self._onPlaceModeChanged)
         workbench, preferences = self.workbench, panel.preferences
         workbench.live = preferences.flag("Live", True)
@@ -174,12 +180,8 @@ class PointsSection(Part):
         ui.previewBox.setVisible(preview is not None)
         if preview is None:
             return
-        count = len(preview.parts)
         keys = self.panel.shortcuts.keysOf("accept"), self.panel.shortcuts.keysOf("escape")
-        ui.previewText.setText(
-            f"<b>+{preview.added_ml:.2f} ml</b> added, <b>-{preview.removed_ml:.2f} ml</b> removed "
-            f"in {count} part{'' if count == 1 else 's'}. {keys[0]} keeps, {keys[1]} drops."
-        )
+        ui.previewText.setText(f"{previewText(preview)} {keys[0]} keeps, {keys[1]} drops.")
 
     def _refreshPoints(self) -> None:
         ui, points = self.ui, self.workbench.points
@@ -207,3 +209,12 @@ class PointsSection(Part):
 
     def _onPlaceModeChanged(self) -> None:
         self.panel.refresh()
+
+
+def previewText(preview: Preview) -> str:
+    """What a preview would change: ml added and removed, and in how many parts."""
+    if preview.added_ml == 0.0 and preview.removed_ml == 0.0:
+        return "Nothing would change."
+    count = len(preview.parts)
+    parts = f" in {count} part{'' if count == 1 else 's'}" if count else ""
+    return f"<b>+{preview.added_ml:.2f} ml</b> added, <b>-{preview.removed_ml:.2f} ml</b> removed{parts}."

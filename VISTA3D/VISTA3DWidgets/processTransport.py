@@ -11,7 +11,8 @@ import qt
 from VISTA3DLib.errors import SettingsError
 from VISTA3DWidgets.workerEnvironment import findPython, workerEnvironment
 
-KILL_MS = 2000  # from asking the process to end to forcing it
+KILL_SECONDS = 2.0  # from asking the process to end to forcing it
+RETIRE_SECONDS = 1.0  # that the object of a process is kept after its end
 END_MS = 1500  # what closing waits for, twice at most
 
 
@@ -31,6 +32,7 @@ class ProcessTransport:
     ) -> None:
         self._folder, self._python, self._log, self._faults = folder, python, log, faults
         self._process: qt.QProcess | None = None
+        self._retired: list[qt.QProcess] = []
         self._received: Callable[[bytes], None] | None = None
         self._ended: Callable[[int | None], None] | None = None
         self._laters: list[Later] = []
@@ -47,10 +49,8 @@ class ProcessTransport:
             return
         process = qt.QProcess()
         process.setProcessEnvironment(workerEnvironment(python))
-        process.connect("readyReadStandardOutput()", self._onOutput)
-        process.connect("readyReadStandardError()", self._onErrorOutput)
-        process.connect("finished(int,QProcess::ExitStatus)", self._onFinished)
-        process.connect("errorOccurred(QProcess::ProcessError)", self._onError)
+        for signal, slot in self._slots():
+            process.connect(signal, slot)
         self._process = process
         process.start(str(python), ["-u", "-m", "VISTA3DLib.worker", str(self._folder)])
 
@@ -63,12 +63,14 @@ class ProcessTransport:
         """Ask the process to end, and force it a little later."""
         if self._process is not None and self._process.state() != qt.QProcess.NotRunning:
             self._process.terminate()
-            self.call_later(KILL_MS / 1000.0, Killer(self._process).kill)
+            self.call_later(KILL_SECONDS, Killer(self._process).kill)
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         """Call a function once, later."""
         if not self._closed:
-            self._laters = [later for later in self._laters if not later.done]
+            for later in [later for later in self._laters if later.done]:
+                self._laters.remove(later)
+                later.stop()
             self._laters.append(Later(seconds, function, self._faults))
 
     def close(self) -> None:
@@ -78,7 +80,9 @@ class ProcessTransport:
             later.stop()
         self._laters.clear()
         self._received = self._ended = None
-        process, self._process = self._process, None
+        process = self._process
+        self._letGo()
+        self._release()
         if process is None or process.state() == qt.QProcess.NotRunning:
             return
         process.closeWriteChannel()
@@ -86,6 +90,14 @@ class ProcessTransport:
         if not process.waitForFinished(END_MS):
             process.kill()
             process.waitForFinished(END_MS)
+
+    def _slots(self) -> tuple[tuple[str, Callable[..., None]], ...]:
+        return (
+            ("readyReadStandardOutput()", self._onOutput),
+            ("readyReadStandardError()", self._onErrorOutput),
+            ("finished(int,QProcess::ExitStatus)", self._onFinished),
+            ("errorOccurred(QProcess::ProcessError)", self._onError),
+        )
 
     def _onOutput(self) -> None:
         if self._process is not None and self._received is not None:
@@ -115,7 +127,14 @@ class ProcessTransport:
         """Forget the process. Its object must not die while its own signal is being delivered: it is held a moment."""
         process, self._process = self._process, None
         if process is not None:
-            self.call_later(1.0, Killer(process).kill)
+            self._retired.append(process)
+            self.call_later(RETIRE_SECONDS, self._release)
+
+    def _release(self) -> None:
+        retired, self._retired = self._retired, []
+        for process in retired:
+            for signal, slot in self._slots():
+                process.disconnect(signal, slot)
 
     def _neverStarted(self) -> None:
         self._finish(None)
@@ -157,6 +176,7 @@ class Later:
         """Call it no more."""
         self._waiting = False
         self._timer.stop()
+        self._timer.disconnect("timeout()", self._onTimeout)
 
     def _onTimeout(self) -> None:
         if self._waiting:

@@ -56,7 +56,7 @@ class SettingsSection(Part):
                 if chosen != self.panel.preferences.text("Python"):
                     self.panel.preferences.set("Python", chosen)
                     self.panel.setup.lookAgain()
-                    self.panel.status.say("The other Python is used when the segmentation process starts next.")
+                    self.panel.transport.kill()  # the client starts another one, with the new Python
 
     def onPythonFile(self) -> None:
         """Choose a Python program."""
@@ -99,5 +99,5 @@ class SettingsSection(Part):
             item.setData(TEXT, qt.Qt.UserRole, shortcut.action)
             item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEditable)
             tree.addTopLevelItem(item)
-        tree.resizeColumnToContents(KEYS)
+        tree.resizeColumnToContents(TEXT)
         tree.blockSignals(False)
