@@ -14,7 +14,7 @@ from typing import Any
 import slicer
 
 from VISTA3DLib.geometry import Vector3
-from VISTA3DScene.signals import Observers
+from VISTA3DScene.signals import Observers, remove_from_scene
 
 _SAME_MM = 1e-6
 _DEFINED = 2  # vtkMRMLMarkupsNode.PositionDefined; in place mode the point under the cursor is a preview
@@ -88,8 +88,7 @@ class PointNodes:
         nodes = list(self._nodes.values())
         self.forget()
         for node in nodes:
-            if node.GetScene() is self._scene:
-                self._scene.RemoveNode(node)
+            remove_from_scene(self._scene, node)
 
     def show(self, points: Sequence[tuple[Vector3, bool]]) -> None:
         """Make the nodes show these points; control points that a person is placing are left alone."""

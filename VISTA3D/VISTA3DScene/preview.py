@@ -10,6 +10,7 @@ import slicer
 
 from VISTA3DScene.lattice import LatticeMask, oriented_image
 from VISTA3DScene.segment_masks import LABELMAP
+from VISTA3DScene.signals import remove_from_scene
 
 ADDED, REMOVED = "Added", "Removed"
 _COLORS = {ADDED: (0.1, 0.9, 0.3), REMOVED: (1.0, 0.25, 0.1)}
@@ -60,8 +61,4 @@ class PreviewNode:
     def hide(self) -> None:
         """Remove the node from the scene."""
         node, self.node = self.node, None
-        if node is not None and node.GetScene() is self._scene:
-            display = node.GetDisplayNode()
-            self._scene.RemoveNode(node)
-            if display is not None and display.GetScene() is self._scene:
-                self._scene.RemoveNode(display)
+        remove_from_scene(self._scene, node)

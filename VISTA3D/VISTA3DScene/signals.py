@@ -1,4 +1,4 @@
-"""Plain Python signals, and MRML observers that are given back."""
+"""Plain Python signals; MRML observers that are given back, and nodes that go completely."""
 
 from __future__ import annotations
 
@@ -58,3 +58,15 @@ class Observers:
 
     def __len__(self) -> int:
         return len(self._held)
+
+
+def remove_from_scene(scene: Any, node: Any) -> None:
+    """Remove a node with its display and storage nodes, which would otherwise stay behind."""
+    if node is None or node.GetScene() is not scene:
+        return
+    companions = [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
+    companions += [node.GetNthStorageNode(n) for n in range(node.GetNumberOfStorageNodes())]
+    scene.RemoveNode(node)
+    for companion in companions:
+        if companion is not None and companion.GetScene() is scene:
+            scene.RemoveNode(companion)

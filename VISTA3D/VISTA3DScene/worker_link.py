@@ -102,7 +102,8 @@ class WorkerLink:
         except VolumeError as problem:
             self._failed(problem.kind, problem.message, problem.fix)
             return False
-        key = (volume.GetImageData().GetMTime(), id(volume.GetImageData()), grid.affine.tobytes(), grid.shape)
+        image = volume.GetImageData()  # held, so that another image cannot pass for it
+        key = (image, image.GetMTime(), grid.affine.tobytes(), grid.shape)
         if key == self._sent:
             return True
         self._jobs.cancel_all(State.PREPARING, State.POINTS, State.AUTOMATIC)
