@@ -1,4 +1,7 @@
-"""The processes of a worker, as Ray actors: one with the model, some hands that read and write."""
+"""The processes of a worker, as Ray actors: one with the model, some hands that read and write.
+
+What is wrong with a scan comes back as a value: Ray reports exceptions that nobody asks for, with their whole trace.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from VISTA3DLib.cohort.rows import Row
 from VISTA3DLib.cohort.scan import Scan
 from VISTA3DLib.cohort.segmenter import ModelDescription, Segmented, Segmenter, SegmenterMaker
 from VISTA3DLib.cohort.work import Job, ReadScan, finish_scan, read_scan
+from VISTA3DLib.errors import VISTA3DError
 from VISTA3DLib.results import ClassesResult
 from VISTA3DLib.volume import Volume
 
@@ -21,9 +25,12 @@ class ModelActor:
         """Load the model and say which it is."""
         return self._segmenter().describe()
 
-    def segment(self, volume: Volume) -> tuple[Segmented, ClassesResult]:
+    def segment(self, volume: Volume) -> tuple[Segmented | VISTA3DError, ClassesResult | None]:
         """Segment a volume; two returns, so that the labels stay in shared memory."""
-        return self._segmenter().segment(volume)
+        try:
+            return self._segmenter().segment(volume)
+        except VISTA3DError as error:
+            return error, None
 
     def _segmenter(self) -> Segmenter:
         if self._loaded is None:
@@ -37,9 +44,12 @@ class HandActor:
     def ready(self) -> None:
         """Answers when the process is up."""
 
-    def read(self, scan: Scan, known_hash: str) -> tuple[ReadScan, Volume | None]:
+    def read(self, scan: Scan, known_hash: str) -> tuple[ReadScan | VISTA3DError, Volume | None]:
         """Read a scan; two returns."""
-        return read_scan(scan, known_hash)
+        try:
+            return read_scan(scan, known_hash)
+        except VISTA3DError as error:
+            return error, None
 
     def finish(
         self,
@@ -50,6 +60,9 @@ class HandActor:
         about: Segmented,
         volume: Volume,
         result: ClassesResult,
-    ) -> Row:
+    ) -> Row | VISTA3DError:
         """Write, measure and commit a result."""
-        return finish_scan(job, scan, attempts, read, about, volume, result)
+        try:
+            return finish_scan(job, scan, attempts, read, about, volume, result)
+        except VISTA3DError as error:
+            return error

@@ -74,6 +74,7 @@ class Worker:
     number: int
     model: Any
     hands: tuple[Any, ...]
+    group: Any
 
 
 class Cluster:
@@ -120,29 +121,37 @@ class Cluster:
 
         return Share.of(ray.cluster_resources(), self._options)
 
-    def workers(self, share: Share, make: SegmenterMaker) -> list[Worker]:
-        """Start all workers; each is usable when its model answers. Those without room yet wait for it."""
+    def start_worker(self, number: int, share: Share, make: SegmenterMaker) -> Worker:
+        """Start a worker; it is usable when its model answers, and waits for room if there is none yet."""
         import ray
         from ray.util.placement_group import placement_group
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        model, hand = ray.remote(ModelActor), ray.remote(HandActor)
-        started = []
-        for number in range(share.workers):
-            bundle = {name: amount for name, amount in (("CPU", share.cpus), ("GPU", share.gpus)) if amount}
-            group = placement_group([bundle])
-            self._groups.append(group)
-            # All on one node, so that voxels go through its shared memory and not over the network.
-            strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
-            common = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 0, "scheduling_strategy": strategy}
-            hands = tuple(hand.options(**common).remote() for _ in range(share.hands))
-            started.append(
-                Worker(number=number, model=model.options(num_gpus=share.gpus, **common).remote(make), hands=hands)
-            )
-        return started
+        bundle = {name: amount for name, amount in (("CPU", share.cpus), ("GPU", share.gpus)) if amount}
+        group = placement_group([bundle])
+        self._groups.append(group)
+        # All on one node, so that voxels go through its shared memory and not over the network.
+        strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
+        common = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 0, "scheduling_strategy": strategy}
+        hand = ray.remote(HandActor).options(**common)
+        model = ray.remote(ModelActor).options(num_gpus=share.gpus, **common)
+        hands = tuple(hand.remote() for _ in range(share.hands))
+        return Worker(number=number, model=model.remote(make), hands=hands, group=group)
+
+    def stop_worker(self, worker: Worker) -> None:
+        """Give back what a worker reserved; its processes end."""
+        import ray
+
+        self._groups.remove(worker.group)
+        ray.util.remove_placement_group(worker.group)
 
     def check(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Raise ``ClusterLostError`` when the cluster's head has not answered for some seconds. To be called often."""
+        """Raise ``ClusterLostError`` when the head has not answered for some seconds, or no node is alive.
+
+        To be called often: Ray itself never says so, it ends this process after a minute.
+        """
+        import ray
+
         host, _, port = self._address.rpartition(":")
         try:
             with socket.create_connection((host.strip("[]"), int(port)), timeout=2.0):
@@ -150,10 +159,16 @@ class Cluster:
         except OSError as error:
             self._silent_since = self._silent_since or clock()
             if clock() - self._silent_since >= LOST_SECONDS:
-                raise ClusterLostError(
-                    f"The Ray cluster at {self._address} does not answer any more.",
-                    "Start it again, then run the same command with --resume.",
-                ) from error
+                raise self._lost("does not answer any more") from error
+            return
+        if not any(node["Alive"] for node in ray.nodes()):
+            raise self._lost("has no node left")
+
+    def _lost(self, what: str) -> ClusterLostError:
+        return ClusterLostError(
+            f"The Ray cluster at {self._address} {what}.",
+            "Start it again, then run the same command with --resume.",
+        )
 
     def _joined(self) -> Any:
         import ray

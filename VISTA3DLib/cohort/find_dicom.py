@@ -76,7 +76,11 @@ class DicomFinder:
                     header = read_header(path)
                     if header is not None:
                         groups[header.series_uid].append(header)
-                found = [_judged(folder, uid, files) for uid, files in sorted(groups.items())]
+                # A file that ends before it names its series could be a slice of any of them.
+                strays = [file for file in groups.get("", []) if file.damaged]
+                if len(groups) > 1:
+                    groups.pop("", None)
+                found = [_judged(folder, uid, files, strays) for uid, files in sorted(groups.items())]
                 return [replace(s, first=name_of[files.path]) for s, files in found]
         except ReadError as error:  # a file that may not be opened, or is gone
             place = names[0] if folder == "." else folder
@@ -127,7 +131,9 @@ class DicomFinder:
 _CLASH_FIX = "If it is one series that was split, put its files into one folder; else give one a UID of its own."
 
 
-def _judged(folder: str, uid: str, files: Sequence[DicomFile]) -> tuple[_Series, DicomFile]:
+def _judged(
+    folder: str, uid: str, files: Sequence[DicomFile], strays: Sequence[DicomFile]
+) -> tuple[_Series, DicomFile]:
     """A series of a folder with what is to become of it, and its first file."""
     damaged = [file for file in files if file.damaged]
     good = [file for file in files if file.planes]
@@ -142,6 +148,9 @@ def _judged(folder: str, uid: str, files: Sequence[DicomFile]) -> tuple[_Series,
         reason = f"{first.modality}, not CT"
     else:
         reason, problem, fix = _judged_stack(good)
+    if strays and not reason and not damaged:
+        error = damaged_error(strays)
+        problem, fix = error.message, error.fix
     instances = hashlib.sha256("\n".join(sorted(file.sop_uid for file in files)).encode()).hexdigest()
     series = _Series(
         uid=uid,

@@ -119,7 +119,7 @@ class CohortRun:
         schedule = Schedule(
             cluster,
             share,
-            cluster.workers(share, self._maker(share)),
+            self._maker(share),
             attempts=request.options.attempts,
             take=take,
             skipped=lambda _: pace.skip(),

@@ -16,7 +16,7 @@ from VISTA3DLib.cohort.cluster import Cluster, ClusterError, Share, Worker
 from VISTA3DLib.cohort.manifest import duplicate_row
 from VISTA3DLib.cohort.rows import FAILED, Row
 from VISTA3DLib.cohort.scan import Scan
-from VISTA3DLib.cohort.segmenter import ModelDescription, Segmented
+from VISTA3DLib.cohort.segmenter import ModelDescription, Segmented, SegmenterMaker
 from VISTA3DLib.cohort.work import Job, ReadScan, row_of
 from VISTA3DLib.errors import VISTA3DError
 
@@ -33,6 +33,7 @@ class _Task:
     scan: Scan
     known_hash: str
     attempts: int = 1
+    waited: bool = False  # behind another that took the model down
     read: ReadScan | None = None
     about: Segmented | None = None
     volume: Any = None  # references to shared memory
@@ -49,6 +50,7 @@ class _Place:
     segmenting: deque[_Task]
     to_write: deque[_Task]
     in_air: int = 0
+    closed: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -72,16 +74,18 @@ class Schedule:
         self,
         cluster: Cluster,
         share: Share,
-        workers: list[Worker],
+        make: SegmenterMaker,
         *,
         attempts: int,
         take: RowTaker,
         skipped: Callable[[Scan], None],
         remark: Callable[[str], None],
     ) -> None:
-        self._cluster, self._share, self._attempts = cluster, share, attempts
+        self._cluster, self._share, self._make, self._attempts = cluster, share, make, attempts
         self._take, self._skipped, self._remark = take, skipped, remark
-        self._starting: dict[Any, Worker] = {worker.model.describe.remote(): worker for worker in workers}
+        self._starting: dict[Any, Worker] = {}
+        for number in range(share.workers):
+            self._start(number)
         self._places: list[_Place] = []
         self._flights: dict[Any, _Flight] = {}
         self._again: deque[_Task] = deque()
@@ -171,6 +175,10 @@ class Schedule:
             elif job is not None:
                 self._returned(call, job)
 
+    def _start(self, number: int) -> None:
+        worker = self._cluster.start_worker(number, self._share, self._make)
+        self._starting[worker.model.describe.remote()] = worker
+
     def _started(self, call: Any) -> None:
         """A worker has loaded its model, or has not."""
         import ray
@@ -204,7 +212,6 @@ class Schedule:
 
         flight = self._flights.pop(call)
         task, place = flight.task, flight.place
-        running = not place.segmenting or place.segmenting[0] is task
         if flight.stage == "segment":
             place.segmenting.remove(task)
         else:
@@ -214,14 +221,19 @@ class Schedule:
         except ray.exceptions.RayTaskError as error:
             original = _original(error)
             if isinstance(original, ray.exceptions.RayError):  # what it was to work on was lost with a node
-                self._died(flight, job, original, blamed=True)
+                self._died(flight, job, original)
             else:
                 self._failed(flight, job, original)
             return
         except ray.exceptions.RayError as error:
-            self._died(flight, job, error, blamed=flight.stage != "segment" or running)
+            self._died(flight, job, error)
             return
-        self._advance(flight, job, value)
+        if isinstance(value, VISTA3DError):
+            self._failed(flight, job, value)
+        elif place.closed and flight.stage != "write":  # the worker that would go on with it is gone
+            self._send_again(task, task.attempts)
+        else:
+            self._advance(flight, job, value)
 
     def _advance(self, flight: _Flight, job: Job, value: Any) -> None:
         task, place = flight.task, flight.place
@@ -258,19 +270,42 @@ class Schedule:
         message, fix = (error.message, error.fix) if isinstance(error, VISTA3DError) else (_brief(error), "")
         self._take(self._failed_row(flight, job, causes.cause_of(error), message, fix), False)
 
-    def _died(self, flight: _Flight, job: Job, error: BaseException, *, blamed: bool) -> None:
+    def _died(self, flight: _Flight, job: Job, error: BaseException) -> None:
         """A process went down with a task: once more, unless it did so before."""
+        import ray
+
         self._cluster.check()
-        task = flight.task
-        self._forget(task, flight.place)
-        if not blamed or task.attempts < self._attempts:
-            attempts = task.attempts + 1 if blamed else task.attempts
-            self._again.appendleft(_Task(scan=task.scan, known_hash=task.known_hash, attempts=attempts))
+        task, place = flight.task, flight.place
+        self._forget(task, place)
+        if flight.stage == "segment":  # what waited behind it comes back with the same error, blameless
+            for other in place.segmenting:
+                other.waited = True
+        if isinstance(error, ray.exceptions.ActorDiedError):  # it will not be restarted
+            self._replace(place)
+        if task.waited or task.attempts < self._attempts:
+            self._send_again(task, task.attempts + (not task.waited))
             return
         memory = "memory" in str(error).lower() and "oom" in str(error).lower()
         cause = causes.MEMORY if memory else causes.CRASH
         text = f"The process that worked on it died, {task.attempts} times: {_brief(error)}"
         self._take(self._failed_row(flight, job, cause, text, "Look at Ray's logs of that time."), False)
+
+    def _send_again(self, task: _Task, attempts: int) -> None:
+        self._again.append(_Task(scan=task.scan, known_hash=task.known_hash, attempts=attempts))
+
+    def _replace(self, place: _Place) -> None:
+        """Start a new worker for one that is gone for good, with the node that it was on perhaps."""
+        if place.closed:
+            return
+        place.closed = True
+        self._places.remove(place)
+        for task in (*place.to_segment, *place.to_write):
+            self._send_again(task, task.attempts)
+        place.to_segment.clear()
+        place.to_write.clear()
+        self._remark(f"Worker {place.worker.number + 1} is gone; another one is started.")
+        self._cluster.stop_worker(place.worker)
+        self._start(place.worker.number)
 
     def _failed_row(self, flight: _Flight, job: Job, cause: str, message: str, fix: str) -> Row:
         row = row_of(flight.task.scan, job, flight.task.read)
