@@ -131,6 +131,23 @@ class NumpyWorker:
         array = self._save(mask[box.slices].astype(np.uint8)) if box.size else None
         return {**values, "array": array, "model": "test", "notes": [], "seconds": {}, "changes": []}
 
+    def _compare_segmentations(self, request: Request) -> dict[str, Any]:
+        """Dice and volumes only."""
+        truth, predicted = (
+            np.load(file_in(self._folder, request.arguments[n]["array"])) for n in ("truth", "predicted")
+        )
+        segments = []
+        for label, other in request.arguments["pairs"]:
+            a, b = truth == label, predicted == other
+            both = int(a.sum()) + int(b.sum())
+            segments.append({
+                "truth_label": label, "predicted_label": other, "outcome": "scored",
+                "dice": 2.0 * int((a & b).sum()) / both if both else None, "nsd": None, "hd95_mm": None,
+                "truth_ml": int(a.sum()) / 1000.0, "predicted_ml": int(b.sum()) / 1000.0,
+                "volume_error_ml": 0.0, "volume_error_percent": None,
+            })  # fmt: skip
+        return {"tolerance_mm": 2.0, "segments": segments}
+
     def _balls(self, points: list[Any]) -> Any:
         assert self._grid is not None
         mask = np.zeros(self._grid.shape, dtype=bool)

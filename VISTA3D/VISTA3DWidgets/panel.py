@@ -14,6 +14,7 @@ from VISTA3DScene.workbench import Workbench
 
 from VISTA3DLib.errors import VISTA3DError
 from VISTA3DWidgets.automaticSection import AutomaticSection
+from VISTA3DWidgets.evaluateSection import EvaluateSection
 from VISTA3DWidgets.panelState import REGION, SEGMENTATION, VOLUME, PanelState
 from VISTA3DWidgets.pointsSection import PointsSection
 from VISTA3DWidgets.preferences import Preferences
@@ -58,6 +59,7 @@ class Panel:
         self.segments = SegmentsSection(self)
         self.points = PointsSection(self)
         self.automatic = AutomaticSection(self)
+        self.evaluate = EvaluateSection(self)
         self.shortcuts = Shortcuts(self)
         self.settings = SettingsSection(self)
         self.parts = (
@@ -66,6 +68,7 @@ class Panel:
             self.segments,
             self.points,
             self.automatic,
+            self.evaluate,
             self.shortcuts,
             self.settings,
         )
