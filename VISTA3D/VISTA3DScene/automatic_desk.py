@@ -76,10 +76,7 @@ class AutomaticDesk:
                 count = self._import_masks(masks, str(values["model"]))
             for note in values["notes"]:
                 self._bench.said.emit(str(note))
-            missing = len(class_ids) - count
-            self._bench.said.emit(
-                f"{count} of {len(class_ids)} structures found." if missing else f"{count} segmented."
-            )
+            self._bench.said.emit(f"{count} of {len(class_ids)} structures found.")
 
     def _import(self, found: Import) -> int:
         self._segments.ensure_chosen()

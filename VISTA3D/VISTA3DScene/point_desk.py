@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from VISTA3DLib.errors import PromptError, VISTA3DError
-from VISTA3DLib.geometry import Vector3
+from VISTA3DLib.geometry import Grid, Vector3
 from VISTA3DLib.prompts import Point, checked_points
 from VISTA3DLib.protocol import Failure
 from VISTA3DScene.bench import Bench
@@ -165,10 +165,10 @@ class PointDesk:
         """Change the prompts of the selected segment as one step, and run them if that is wanted."""
         bench = self._bench
         grid = volume_grid(bench.needed_volume())
-        prompts = change(self.prompts)
+        known, prompts = self.prompts.points, change(self.prompts)
         try:
-            for item in prompts.rounds:
-                checked_points(item.points, grid)
+            for item in prompts.rounds:  # points that a change of the CT left outside do not stand in the way
+                checked_points([p for p in item.points if p not in known or _inside(p, grid)], grid)
         except PromptError:
             self.show()
             raise
@@ -343,3 +343,7 @@ class PointDesk:
 
     def _world(self, ras: Vector3) -> Vector3:
         return ras if self._bench.volume is None else to_world(self._bench.volume, ras)
+
+
+def _inside(point: Point, grid: Grid) -> bool:
+    return grid.box.contains(grid.to_voxel(point.ras))

@@ -89,7 +89,6 @@ class SceneWatch:
 
     def _let_go_of_volume(self) -> None:
         self._points.stop()
-        self._link.cancel()
         self._bench.volume = None
         self._volume.close()
         self._link.set_volume(None)

@@ -119,7 +119,6 @@ class Workbench:
             if volume is self._bench.volume:
                 return
             self._points.stop()
-            self._jobs.cancel_all(State.AUTOMATIC, State.SEQUENCE)
             self._bench.volume = volume
             self._watch.volume_changed()
             self._bench.mark()

@@ -15,6 +15,7 @@ from VISTA3DScene.jobs import Failed, Job, Jobs, State, Values
 from VISTA3DScene.model_info import ModelInfo
 from VISTA3DScene.volumes import modality_of, voxels_of
 
+_ON_VOLUME = (State.PREPARING, State.POINTS, State.AUTOMATIC)
 _LOST_MODEL, _LOST_VOLUME = "No model is loaded", "No volume is set"
 
 
@@ -42,7 +43,8 @@ class WorkerLink:
             self.hand_over_quietly()
 
     def set_volume(self, volume: Any) -> None:
-        """Another volume, or None; it is handed over at once if there is a model."""
+        """Another volume, or None; it is handed over at once if there is a model. Cancels what runs."""
+        self._jobs.cancel_all(*_ON_VOLUME)
         self._volume, self._sent, self.findings = volume, None, ()
         self.hand_over_quietly()
 
@@ -106,7 +108,7 @@ class WorkerLink:
         key = (image, image.GetMTime(), grid.affine.tobytes(), grid.shape)
         if key == self._sent:
             return True
-        self._jobs.cancel_all(State.PREPARING, State.POINTS, State.AUTOMATIC)
+        self._jobs.cancel_all(*_ON_VOLUME)
         arguments = {
             "array": "volume",
             "affine": grid.affine.tolist(),
@@ -141,7 +143,7 @@ class WorkerLink:
     def _not_handed_over(self, failure: Failure) -> None:
         self._sent = None
         self._note_losses(failure)
-        self._jobs.cancel_all(State.POINTS, State.AUTOMATIC)
+        self._jobs.cancel_all(*_ON_VOLUME)
         self._failed(failure.kind, failure.message, failure.fix)
 
     def _note_losses(self, failure: Failure) -> None:
