@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,16 @@ class SceneHost:
         self.application.SetSliceLogics(vtk.vtkCollection())
         self.application.SetViewLogics(vtk.vtkCollection())
         self.logics = {name: self._logic(name, kind) for name, kind in _LOGICS.items()}
-        self._data_io = slicer.vtkMRMLDataIOManagerLogic() if hasattr(slicer, "vtkMRMLDataIOManagerLogic") else None
+        self._cache = TemporaryDirectory(prefix="vista3d-scene-")
+        self._remote_io = slicer.vtkMRMLRemoteIOLogic()
+        self._remote_io.SetMRMLScene(self.scene)
+        self._remote_io.SetMRMLApplicationLogic(self.application)
+        self._remote_io.GetCacheManager().SetRemoteCacheDirectory(self._cache.name)
+        self._data_io = slicer.vtkDataIOManagerLogic()
+        self._data_io.SetMRMLScene(self.scene)
+        self._data_io.SetMRMLApplicationLogic(self.application)
+        self._data_io.SetAndObserveDataIOManager(self._remote_io.GetDataIOManager())
+        self._remote_io.AddDataIOToScene()
 
     def _logic(self, name: str, kind: str) -> Any:
         logic = getattr(slicer, kind)()
@@ -53,8 +63,13 @@ class SceneHost:
             self.application.SetModuleLogic(name, None)
         self.logics.clear()
         self.scene.Clear(1)
+        self._remote_io.RemoveDataIOFromScene()
+        self._data_io.SetAndObserveDataIOManager(None)
+        self._data_io.SetMRMLScene(None)
+        self._remote_io.SetMRMLScene(None)
         self.application.SetMRMLScene(None)
-        del self.application
+        del self._data_io, self._remote_io, self.application
+        self._cache.cleanup()
         gc.collect()
 
 
