@@ -225,13 +225,20 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
         ) from error
 
 
+def _reason(error: BaseException) -> str:
+    """The part of PyTorch's long advice that says what is wrong."""
+    wrong = re.search(r"WeightsUnpickler error: (.+?)(?:\. |\.?$)", str(error), flags=re.MULTILINE)
+    if wrong:
+        return wrong[1]
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 def _read_pickle(path: Path) -> dict[str, torch.Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path} is truncated or holds more than tensors ({reason}).",
+            f"{path} is truncated or holds more than tensors ({_reason(error)}).",
             "Download or copy it again; files that need code to be loaded are refused.",
         ) from error
     for _ in range(_DEEPEST_WRAPPER):

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from VISTA3DLib.errors import OutputError
-from VISTA3DLib.files.atomic import written_atomically
+from VISTA3DLib.files.atomic import check_writable, written_atomically
 from VISTA3DLib.geometry import Box, closest_ras_axes
 from VISTA3DLib.results import BoolArray
 from VISTA3DLib.volume import Volume
@@ -44,11 +44,19 @@ def save_picture(
     Planes follow the volume's own axes, turned so that the patient's right is on the left, front and head are up.
     ``window`` are the HU shown as black and white. Raises ``OutputError``.
     """
+    check_picture(path)
     figure = draw_picture(volume, outlines, title=title, window=window)
-    if path.suffix.lower().lstrip(".") not in figure.canvas.get_supported_filetypes():
-        raise OutputError(f"{path} has no picture ending.", "Use .png, .jpg or .pdf.")
     with written_atomically(path) as temporary:
         figure.savefig(temporary, dpi=110, facecolor=figure.get_facecolor())
+
+
+def check_picture(path: Path) -> None:
+    """Raise the ``OutputError`` that saving a picture to ``path`` would end in, as far as it can be known before."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    if path.suffix.lower().lstrip(".") not in FigureCanvasAgg.get_supported_filetypes():
+        raise OutputError(f"{path} has no picture ending.", "Use .png, .jpg or .pdf.")
+    check_writable(path)
 
 
 def draw_picture(

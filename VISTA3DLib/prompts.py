@@ -106,7 +106,10 @@ def points_to_json(points: Sequence[Point]) -> dict[str, Any]:
 
 def _points_from_markups(document: dict[str, Any], path: Path) -> tuple[Point, ...]:
     points = []
-    for markup in document["markups"]:
+    markups = document["markups"]
+    if not isinstance(markups, list) or not all(isinstance(m, dict) for m in markups):
+        raise ReadError(f"'markups' in {path} is no list of markups.", "Save it from Slicer again.")
+    for markup in markups:
         space: PointSpace = "ras" if str(markup.get("coordinateSystem", "LPS")).upper() in {"RAS", "0"} else "lps"
         for control in markup.get("controlPoints", []):
             if control.get("positionStatus", "defined") != "defined":
@@ -131,7 +134,9 @@ def _position(entry: Any, space: PointSpace, grid: Grid | None, path: Path) -> V
     try:
         numbers = [float(v) for v in entry["position"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise ReadError(f"A point in {path} has no usable position: {entry!r}.", "Give three numbers.") from error
+        raise ReadError(
+            f"A point in {path} has no usable position: {entry!r}.", 'Write "position": [x, y, z].'
+        ) from error
     if len(numbers) != 3:
         raise ReadError(f"A point in {path} has {len(numbers)} coordinates.", "Give three numbers.")
     return _to_ras(numbers, space, grid)

@@ -115,8 +115,11 @@ def _not_hounsfield(sample: npt.NDArray[Any]) -> Finding | None:
     values = {"minimum": low, "maximum": high}
     if low == high:
         return Finding(code="constant", message=f"Every voxel has the value {low:g}: there is nothing to segment.")
-    if low >= 0.0 and high <= 1.5:
-        text = "The values look scaled to 0..1, not Hounsfield units; results will be poor. Load the original CT."
+    if low >= -1.5 and high <= 1.5:
+        text = (
+            f"The values ({low:.3g} to {high:.3g}) look scaled, not like Hounsfield units; results will be poor. "
+            "Load the original CT."
+        )
     elif low >= 0.0:
         text = (
             f"No voxel is below 0 (values {low:g} to {high:g}): Hounsfield units have air at -1000. The rescale "

@@ -392,3 +392,11 @@ class TestFullNetwork:
             assert torch.equal(loaded(image, class_vector=classes), network(image, class_vector=classes))
             clicked = [n(image, point_coords=points, point_labels=labels) for n in (loaded, network)]
         assert torch.equal(*clicked)
+
+
+def test_a_pickle_with_code_is_refused_and_the_message_names_what_it_wants(tmp_path: Path) -> None:
+    path = tmp_path / "code.pt"
+    torch.save({"x": print}, path)
+    with pytest.raises(CheckpointError, match="GLOBAL print") as caught:
+        read_checkpoint(path)
+    assert "\x1b" not in caught.value.message

@@ -257,3 +257,29 @@ def test_a_region_covers_the_voxels_inside_it_whatever_the_order_of_its_ends() -
     assert parse_roi("-8,-4,-6,-2,9,3", grid) == Box(start=(2, 1, 1), stop=(5, 4, 4))
     with pytest.raises(SettingsError):
         parse_roi("a,b,c,d,e,f", grid)
+
+
+# ------------------------------------------------------------------------------------------------ said before the work
+
+
+@pytest.mark.parametrize(
+    ("output", "extra", "said"),
+    [
+        ("folder.seg.nrrd", [], "Is a directory"),
+        ("file/out.seg.nrrd", [], "out.seg.nrrd cannot be written"),
+        ("out.dcm", [], "needs the DICOM files of the CT"),
+        ("out.seg.nrrd", ["--picture", "out.xyz"], "out.xyz has no picture ending"),
+        ("out.seg.nrrd", ["--picture", "file/out.png"], "out.png cannot be written"),
+        ("out.seg.nrrd", ["--segment", "liver"], "--segment liver says what to repair"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_the_model_is_loaded(
+    ct: Path, tmp_path: Path, capsys: Console, monkeypatch: pytest.MonkeyPatch, output: str, extra: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.seg.nrrd").mkdir()
+    (tmp_path / "file").touch()
+    before = sorted(tmp_path.rglob("*"))
+    assert run(["segment", str(ct), "-o", output, "-w", "no such weights.pt", *extra]) == 2
+    assert said in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before

@@ -109,3 +109,25 @@ def test_a_place_beyond_the_outermost_voxel_is_outside(axis: int, side: int) -> 
     index[axis] = -0.51 if side == 0 else GRID.shape[axis] - 0.49
     with pytest.raises(PromptError, match="outside"):
         checked_points([Point(ras=tuple(GRID.to_world(index)))], GRID)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"markups": [1]},
+        {"markups": {"controlPoints": []}},
+        {"points": {"position": [1, 2, 3]}},
+        {"points": [{"ras": [1, 2, 3]}]},
+        {"points": [[1, 2, 3]]},
+        {"points": [{"position": [1, 2]}]},
+        {"space": "world", "points": []},
+        {},
+        [],
+    ],
+)
+def test_files_that_hold_no_points_are_refused(tmp_path: Path, document: object) -> None:
+    path = tmp_path / "points.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ReadError, match=r"points\.json") as caught:
+        read_points(path, grid=GRID)
+    assert caught.value.fix

@@ -95,6 +95,7 @@ def test_a_volume_of_nan_alone_is_refused() -> None:
     ("array", "code"),
     [
         ((CT.astype(np.float32) + 1024) / 4000, "not-hounsfield"),
+        (CT.astype(np.float32) / 3000, "not-hounsfield"),
         (CT.astype(np.float32) + 1024, "not-hounsfield"),
         (np.minimum(CT, -900), "all-air"),
         (np.full_like(CT, -1000), "constant"),

@@ -75,7 +75,7 @@ class Bench:
         self.transport = ThreadTransport(folder)
         self.client = WorkerClient(self.transport, folder, say=self.said.append, log=self.logged.append)
 
-    def wait(self, heard: Heard, seconds: float = 60.0) -> Mapping[str, Any]:
+    def wait(self, heard: Heard, seconds: float = 600.0) -> Mapping[str, Any]:
         self.transport.pump(lambda: heard.done, seconds)
         assert heard.failure is None, heard.failure
         assert heard.values is not None

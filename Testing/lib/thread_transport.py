@@ -62,7 +62,7 @@ class ThreadTransport:
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         heapq.heappush(self._timers, (time.monotonic() + seconds, len(self._timers), function))
 
-    def pump(self, until: Callable[[], bool], seconds: float = 60.0) -> None:
+    def pump(self, until: Callable[[], bool], seconds: float = 600.0) -> None:
         """Deliver callbacks until a condition holds; fails the test when that takes too long."""
         limit = time.monotonic() + seconds
         while not until():

@@ -69,6 +69,10 @@ class SegmentOptions:
             raise ClassError("Both --class and --new-structure are given.", "A clicked structure is one or the other.")
         if self.refine is not None and self.segment_name is None:
             raise PromptError("--refine does not say what to repair.", "Add --segment NAME.")
+        if self.refine is None and self.segment_name is not None:
+            raise PromptError(
+                f"--segment {self.segment_name} says what to repair, but not where it is.", "Add --refine FILE."
+            )
         if self.refine is not None and self.classes:
             raise SettingsError("--refine and --classes are given together.", "Run them one after the other.")
 
@@ -145,14 +149,19 @@ class SegmentJob:
         self._changes: tuple[Change, ...] = ()
 
     def run(self) -> Summary:
-        """Do it all; nothing is written unless everything worked."""
-        from VISTA3DLib.files.write import check_suffix, write_segments
+        """Do it all; what cannot be written is said before the work starts, and nothing is written before it ended."""
+        from VISTA3DLib.files.write import check_output, check_suffix, write_segments
 
         options = self._options
         assert options.output is not None
         check_suffix(options.output)
+        if options.picture is not None:
+            from VISTA3DLib.picture import check_picture
+
+            check_picture(options.picture)
         with self._clock.stage("read"):
             volume = self._read_volume()
+            check_output(options.output, from_dicom=bool(volume.source_files))
             points = self._read_points(volume.grid)
         session, model, findings = self._open_session(volume)
         segments = self._segments(session, model, volume, points)

@@ -57,6 +57,18 @@ def all_written_atomically(path: Path, *companions: Path) -> Iterator[tuple[Path
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def check_writable(path: Path) -> None:
+    """Raise the ``OutputError`` that writing ``path`` would end in, before the work starts; makes nothing."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
 def output_error(path: Path, error: OSError) -> OutputError:
     """What to tell a person when writing to ``path`` failed with ``error``."""
     reason = error.strerror or str(error)

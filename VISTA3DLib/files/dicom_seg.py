@@ -47,7 +47,7 @@ def write_dicom_seg(
     empty segmentation) and when the file cannot be written.
     """
     if not source_files:
-        raise OutputError(f"{path} cannot be written: DICOM SEG needs the DICOM files of the CT.", _WITHOUT_SOURCE)
+        raise without_source(path)
     layers = packed(segments, grid)
     if not layers.placed:
         raise OutputError(f"{path} cannot be written: no segment has a voxel.", "Write a .seg.nrrd instead.")
@@ -64,6 +64,11 @@ def write_dicom_seg(
         dataset.save_as(temporary)
     placed = [item for n in range(len(parts)) for item in layers.placed if item.layer == n]
     return Written(path=path, files=(path,), segments=tuple(item.written for item in placed), empty=layers.empty)
+
+
+def without_source(path: Path) -> OutputError:
+    """The error of a DICOM SEG whose CT was not read from DICOM."""
+    return OutputError(f"{path} cannot be written: DICOM SEG needs the DICOM files of the CT.", _WITHOUT_SOURCE)
 
 
 def _source(path: Path) -> Dataset:

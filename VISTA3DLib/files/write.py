@@ -7,6 +7,7 @@ from pathlib import Path
 
 from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.errors import OutputError
+from VISTA3DLib.files.atomic import check_writable
 from VISTA3DLib.files.image_file import suffix_of
 from VISTA3DLib.files.segments import SegmentToWrite, Written, segments_of
 from VISTA3DLib.geometry import Grid, format_shape
@@ -65,6 +66,19 @@ def write_segments(
     from VISTA3DLib.files.label_map import write_label_map
 
     return write_label_map(path, segments, grid, description=f"VISTA3D {model}".strip())
+
+
+def check_output(path: Path, *, from_dicom: bool) -> None:
+    """Raise the ``OutputError`` that writing segments to ``path`` would end in, as far as it can be known before.
+
+    ``from_dicom``: whether the CT was read from DICOM, which a DICOM SEG needs.
+    """
+    check_suffix(path)
+    check_writable(path)
+    if suffix_of(path) == ".dcm" and not from_dicom:
+        from VISTA3DLib.files.dicom_seg import without_source
+
+        raise without_source(path)
 
 
 def check_suffix(path: Path) -> None:

@@ -6,8 +6,6 @@ Two ways, named as what they are: ``sam`` is the paper's (SLIC on features of se
 
 from __future__ import annotations
 
-import errno
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from skimage.segmentation import slic
 
 from VISTA3DLib.devices import choose_runtime
 from VISTA3DLib.errors import OutputError, SettingsError, VolumeError
-from VISTA3DLib.files.atomic import output_error, written_atomically
+from VISTA3DLib.files.atomic import check_writable, output_error, written_atomically
 from VISTA3DLib.geometry import Grid, Index3, format_shape
 from VISTA3DLib.progress import Cancel, ProgressCallback, Tracker
 from VISTA3DLib.training.plain_features import plain_supervoxels
@@ -272,14 +270,7 @@ def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
 def _check_output(output: Path) -> None:
     if not output.name.lower().endswith(_SUFFIXES):
         raise OutputError(f"{output} has no ending for supervoxels.", f"Use {' or '.join(_SUFFIXES)}.")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        if output.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(output))
-        with tempfile.TemporaryFile(dir=output.parent):
-            pass
-    except OSError as error:
-        raise output_error(output, error) from error
+    check_writable(output)
 
 
 def _save(output: Path, labels: npt.NDArray[np.int16], grid: Grid, settings: SupervoxelSettings) -> None:
