@@ -82,6 +82,7 @@ class TestSetUp:
 
     def test_a_click_with_weights_that_are_not_here_says_what_to_do(self, a_panel: Any) -> None:
         a_panel.preferences.set("Model", "vista3d-ct")
+        a_panel.refresh()
         a_panel.ui.addPointButton.click()
         assert "Download weights" in a_panel.ui.messageText.text
         assert not a_panel.ui.addPointButton.checked
@@ -235,6 +236,18 @@ class TestAutomatic:
         a_panel.ui.runButton.click()
         assert "outside the volume" in a_panel.ui.messageText.text
         assert a_panel.ui.runButton.text == "Run"
+
+    def test_a_new_region_is_a_box_inside_of_the_ct(self, a_panel: Any) -> None:
+        import numpy as np
+
+        roi = a_panel.ui.roiSelector.addNode()
+        bounds, box = [0.0] * 6, [0.0] * 6
+        a_panel.workbench.volume.GetRASBounds(bounds)
+        roi.GetBounds(box)
+        low, high = np.array(bounds[::2]), np.array(bounds[1::2])
+        assert (low < np.array(box[::2])).all()
+        assert (np.array(box[1::2]) < high).all()
+        assert a_panel.ui.roiSelector.currentNode() is roi
 
     def test_the_choice_is_saved_with_the_scene(self, a_panel: Any) -> None:
         choose(a_panel, LIVER, SPLEEN)

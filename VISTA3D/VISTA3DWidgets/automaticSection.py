@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from VISTA3DWidgets.panel import Panel
 
 RUNNING = (State.AUTOMATIC, State.SEQUENCE)
+REGION_SHARE = 0.6  # of the CT's size, along each axis, that a new region begins with
 ESTIMATE_MS = 400  # after the last change of the choice
 
 
@@ -40,6 +41,7 @@ class AutomaticSection(Part):
         self.connect(ui.searchBox, "textChanged(QString)", self.onSearch)
         self.connect(ui.clearChoiceButton, "clicked()", self.clearChoice)
         self.connect(ui.roiSelector, "currentNodeChanged(vtkMRMLNode*)", self.onRegionChanged)
+        self.connect(ui.roiSelector, "nodeAddedByUserAction(vtkMRMLNode*)", self.onRegionAdded)
         self.connect(ui.overlappingCheckBox, "toggled(bool)", self.onOverlapping)
         self.connect(ui.runButton, "clicked()", self.runOrCancel)
 
@@ -98,6 +100,15 @@ class AutomaticSection(Part):
             with self.usable():
                 self.panel.state.setReference(REGION, node)
                 self._timer.start()
+
+    def onRegionAdded(self, node: Any) -> None:
+        """A person made a region: begin with a box in the middle of the CT, to be dragged."""
+        if self.listening and node is not None and self.workbench.volume is not None:
+            with self.usable():
+                bounds = [0.0] * 6
+                self.workbench.volume.GetRASBounds(bounds)
+                node.SetCenterWorld([(bounds[n] + bounds[n + 1]) / 2.0 for n in (0, 2, 4)])
+                node.SetSizeWorld([REGION_SHARE * (bounds[n + 1] - bounds[n]) for n in (0, 2, 4)])
 
     def onOverlapping(self, _on: bool) -> None:
         """Overlaps change what a run costs."""

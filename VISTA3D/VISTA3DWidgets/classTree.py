@@ -22,6 +22,7 @@ class ClassTree:
         self._catalogue: ClassCatalogue | None = None
         self._items: dict[int, Any] = {}
         self._branches: list[Any] = []
+        self._chosen: tuple[int, ...] | None = None
         tree.connect("itemChanged(QTreeWidgetItem*,int)", self.onItemChanged)
 
     def show(self, catalogue: ClassCatalogue) -> None:
@@ -33,6 +34,7 @@ class ClassTree:
         self._tree.blockSignals(True)
         self._items.clear()
         self._branches.clear()
+        self._chosen = None
         self._tree.clear()
         for branch in catalogue.tree(hide_unsupported=True).children:
             item = self._branch(branch)
@@ -43,7 +45,10 @@ class ClassTree:
 
     def chosen(self) -> tuple[int, ...]:
         """The ids that are checked, in reading order."""
-        return tuple(classId for classId, item in self._items.items() if item.checkState(0) == qt.Qt.Checked)
+        if self._chosen is None:
+            checked = qt.Qt.Checked
+            self._chosen = tuple(classId for classId, item in self._items.items() if item.checkState(0) == checked)
+        return self._chosen
 
     def choose(self, ids: Iterable[int]) -> None:
         """Check exactly these; ids that the catalogue does not have are left out."""
@@ -52,6 +57,7 @@ class ClassTree:
         for classId, item in self._items.items():
             item.setCheckState(0, qt.Qt.Checked if classId in wanted else qt.Qt.Unchecked)
         self._tree.blockSignals(False)
+        self._chosen = None
 
     def filter(self, text: str) -> None:
         """Show only structures that match a text; an empty text shows all."""
@@ -66,6 +72,7 @@ class ClassTree:
 
     def onItemChanged(self, _item: Any, _column: int) -> None:
         """Something was checked or unchecked."""
+        self._chosen = None
         self._changed()
 
     def close(self) -> None:

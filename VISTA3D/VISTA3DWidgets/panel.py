@@ -84,6 +84,7 @@ class Panel:
         """The module is opened."""
         self.shortcuts.enabled = True
         self.restore()
+        self.setup.lookAgain()
         self.setup.chooseShownVolume()
         self.setup.loadIfPossible()
         self.refresh()

@@ -31,6 +31,7 @@ class SetupSection(Part):
         ui = self.ui
         self._downloading = ""
         self._missing: list[str] | None = None
+        self._found: tuple[str, WeightsEntry | None, bool] | None = None
         self._asked = ("", "")  # the model and device that were asked for last
         self._fillModels()
         self._fillDevices({"cpu": "CPU"})
@@ -57,22 +58,22 @@ class SetupSection(Part):
 
     def entry(self) -> WeightsEntry | None:
         """The catalogue's entry of the chosen weights; None for weights that are no longer there."""
-        try:
-            return find_weights(self.weights)
-        except VISTA3DError:
-            return None
+        return self._look()[0]
 
     def weightsAreHere(self) -> bool:
-        """Whether the chosen weights lie on this computer. The built-in ones do, whatever their file is."""
-        entry = self.entry()
-        if entry is None:
-            return False
-        if entry.origin is None:
-            return entry.seed is not None or (entry.path is not None and entry.path.is_file())
-        try:
-            return bool(is_downloaded(entry))
-        except VISTA3DError:  # without the hub's package nothing was ever downloaded
-            return False
+        """Whether the chosen weights lie on this computer."""
+        return self._look()[1]
+
+    def _look(self) -> tuple[WeightsEntry | None, bool]:
+        """The entry of the chosen weights, and whether they are here; looked up once until ``lookAgain``."""
+        if self._found is None or self._found[0] != self.weights:
+            try:
+                entry = find_weights(self.weights)
+            except VISTA3DError:
+                self._found = (self.weights, None, False)
+            else:
+                self._found = (self.weights, entry, isHere(entry))
+        return self._found[1], self._found[2]
 
     def missing(self) -> list[str]:
         """Python packages that have to be installed first. A Python of the person's own is not looked into."""
@@ -85,8 +86,8 @@ class SetupSection(Part):
         return self._missing
 
     def lookAgain(self) -> None:
-        """Forget which packages are missing."""
-        self._missing = None
+        """Forget which packages and weights are there."""
+        self._missing = self._found = None
 
     def canLoad(self) -> bool:
         """Whether nothing has to be installed or downloaded first."""
@@ -201,6 +202,7 @@ class SetupSection(Part):
         """Load the model now."""
         with self.usable():
             self._asked = ("", "")
+            self.lookAgain()
             self.ensureModel()
 
     def refresh(self) -> None:
@@ -238,7 +240,7 @@ class SetupSection(Part):
             return f"{entry.title}: loaded when it is first needed. {entry.description}"
         slow = " A GPU would be much faster." if str(model.device) == "cpu" and not model.demonstration else ""
         only = "" if model.interactive else " It knows no points: automatic segmentation only."
-        note = f" {model.note}" if model.note else ""
+        note = f" {model.note[0].upper()}{model.note[1:]}." if model.note else ""
         demonstration = " For trying things out, not for results." if model.demonstration else ""
         return f"Ready: {model.title} on {model.device_description}.{demonstration}{slow}{only}{note}"
 
@@ -248,6 +250,7 @@ class SetupSection(Part):
 
     def _onDownloaded(self, _path: str) -> None:
         with self.usable():
+            self.lookAgain()
             if self._downloading == self.weights:
                 self.loadIfPossible()
 
@@ -271,6 +274,16 @@ class SetupSection(Part):
         if selector.findData(self.device) < 0:
             selector.addItem(self.device, self.device)
         selector.setCurrentIndex(selector.findData(self.device))
+
+
+def isHere(entry: WeightsEntry) -> bool:
+    """Whether weights lie on this computer. The built-in ones do, whatever their file is."""
+    if entry.origin is None:
+        return entry.seed is not None or (entry.path is not None and entry.path.is_file())
+    try:
+        return bool(is_downloaded(entry))
+    except VISTA3DError:  # without the hub's package nothing was ever downloaded
+        return False
 
 
 def askForLicence(entry: WeightsEntry) -> bool:

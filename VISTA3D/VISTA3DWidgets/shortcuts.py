@@ -100,7 +100,7 @@ class Shortcuts(Part):
         for key in self._keys:
             key.close()
         self._keys = [
-            Key(action, keys, function)
+            Key(action, keys, function, slicer.util.mainWindow() or self.panel.root)
             for action, function in self._actions.items()
             for keys in self.keysOf(action).split(", ")
             if keys.strip()
@@ -117,10 +117,10 @@ class Shortcuts(Part):
 class Key:
     """One key of one action. Where another part of the program claims the same key, ours acts too."""
 
-    def __init__(self, action: str, keys: str, function: Callable[[], None]) -> None:
+    def __init__(self, action: str, keys: str, function: Callable[[], None], window: Any) -> None:
         self.action = action
         self._function = function
-        self.shortcut: Any = qt.QShortcut(qt.QKeySequence(keys), slicer.util.mainWindow())
+        self.shortcut: Any = qt.QShortcut(qt.QKeySequence(keys), window)
         self.shortcut.setAutoRepeat(False)
         self.shortcut.setEnabled(False)
         self.shortcut.connect("activated()", self.onActivated)
