@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -75,7 +76,7 @@ class Opener:
                 opened = await asyncio.get_running_loop().run_in_executor(None, read)
             except VISTA3DError as error:
                 _remove(upload)
-                self._failed(error)
+                self._fail(error, upload)
                 return
             finally:
                 self._busy("")
@@ -91,10 +92,16 @@ class Opener:
         try:
             self._apply(opened, upload)
         except VISTA3DError as error:
-            self._failed(error)
+            self._fail(error, upload)
         finally:
             if upload != self._kept:
                 _remove(upload)
+
+    def _fail(self, error: VISTA3DError, upload: Path | None) -> None:
+        """Tell the person, who knows an uploaded file by its name and not by our folder."""
+        place = "" if upload is None else f"{upload}{os.sep}"
+        texts = (text.replace(place, "") if place else text for text in (error.message, error.fix))
+        self._failed(VISTA3DError(*texts))
 
     def _apply(self, opened: Opened, upload: Path | None) -> None:
         if isinstance(opened, OpenedVolume):

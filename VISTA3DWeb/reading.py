@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from VISTA3DLib.errors import ReadError
-from VISTA3DLib.files.image_file import suffix_of
+from VISTA3DLib.files.image_file import check_file, suffix_of
 from VISTA3DLib.files.read import is_dicom, read_volume
 from VISTA3DLib.files.segmentation_read import read_segmentation
 from VISTA3DLib.files.segments import MAX_LABELS, SegmentationFile
@@ -56,6 +57,7 @@ def read_anything(paths: Sequence[Path], *, series: str | None = None, grid: Gri
     path = _meant(paths)
     suffix = suffix_of(path)
     if suffix in SCENES:
+        _check_scene(path)
         return OpenedScene(path=path)
     if suffix in _SEGMENTATIONS:
         return OpenedSegmentation(path=path)
@@ -88,6 +90,21 @@ def _meant(paths: Sequence[Path]) -> Path:
         raise ReadError(f"These are {len(headers)} files that do not belong together: {names}.", "Choose one of them.")
     folders = [p.parent for p in paths]
     return min(folders, key=lambda folder: len(folder.parts))
+
+
+def _check_scene(path: Path) -> None:
+    """Before what is open is closed for it."""
+    check_file(path)
+    try:
+        if path.suffix.lower() == ".mrml":
+            found = b"<MRML" in path.read_bytes()
+        else:
+            with zipfile.ZipFile(path) as archive:
+                found = any(name.endswith(".mrml") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ReadError(f"{path} cannot be read: {error}.", "Save the scene again in Slicer.") from error
+    if not found:
+        raise ReadError(f"{path} holds no scene.", "Save it in Slicer as a medical reality bundle (.mrb).")
 
 
 def _is_dicom_seg(path: Path) -> bool:

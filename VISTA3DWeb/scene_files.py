@@ -24,7 +24,7 @@ def load_scene(scene: Any, path: Path, folder: Path) -> None:
     """Replace the scene by the one in a ``.mrb`` or ``.mrml`` file; ``folder`` is for what must be unpacked.
 
     Addresses of other machines in the scene are dropped. Raises ``ReadError`` before anything is changed if the file
-    is no scene, and afterwards if parts of it could not be read.
+    cannot be unpacked, and afterwards if parts of the scene could not be read.
     """
     with tempfile.TemporaryDirectory(dir=folder) as place:
         description = _unpacked(path, Path(place)) if path.suffix.lower() == ".mrb" else _beside(path)
@@ -101,11 +101,9 @@ def _unpacked(path: Path, place: Path) -> Path:
             archive.extractall(place)
     except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
         raise ReadError(f"{path.name} cannot be unpacked: {error}.", "Save the scene again in Slicer.") from error
-    found = sorted(place.rglob("*.mrml"))
-    if not found:
-        raise ReadError(f"{path.name} holds no scene.", "Save it in Slicer as a medical reality bundle (.mrb).")
-    _make_local(found[0], found[0])
-    return found[0]
+    description = min(place.rglob("*.mrml"))
+    _make_local(description, description)
+    return description
 
 
 def _beside(path: Path) -> Path:
@@ -117,9 +115,6 @@ def _beside(path: Path) -> Path:
 
 def _make_local(source: Path, target: Path) -> None:
     try:
-        text = source.read_bytes()
-        if b"<MRML" not in text:
-            raise ReadError(f"{source.name} holds no scene.", "Save it again in Slicer.")
-        target.write_bytes(_REMOTE.sub(b"", text))
+        target.write_bytes(_REMOTE.sub(b"", source.read_bytes()))
     except OSError as error:
         raise ReadError(f"{source.name} cannot be read: {error.strerror}.", "Check the file.") from error

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 120_000  # ms; a busy machine is no failure
+PATIENCE = int(os.environ.get("VISTA3D_PATIENCE", "120")) * 1000  # ms; a busy machine is no failure
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import os
+import shutil
 import signal
 import zipfile
 from pathlib import Path
@@ -18,17 +20,23 @@ from VISTA3DLib.files.segmentation_read import read_segmentation
 from VISTA3DLib.geometry import reverse_axes
 from VISTA3DLib.volume import Volume
 
+NUMBERS = itertools.count(1)
 
-def opened(screen: Screen, viewer: ViewerProcess, ct: Path) -> None:
-    """Open a CT in place of whatever is open."""
+
+def opened(screen: Screen, viewer: ViewerProcess, ct: Path) -> str:
+    """Open a CT in place of whatever is open; returns its name, which no other test has."""
     screen.open(viewer.address)
     screen.wait("!s.activity && s.model")
     for segment in screen.state("segments"):
         screen.trigger("remove", segment["id"])
     screen.wait("!s.segments.length")
-    screen.upload(ct)
-    screen.wait("s.volume?.name === a", ct.name.split(".")[0])
+    name = f"askew_{next(NUMBERS)}"
+    copy = ct.with_name(f"{name}.nii.gz")
+    shutil.copyfile(ct, copy)
+    screen.upload(copy)
+    screen.wait("s.volume?.name === a", name)
     screen.wait_ready()
+    return name
 
 
 def clicked(screen: Screen) -> None:
@@ -50,13 +58,13 @@ def test_nothing_is_open_at_first_and_the_page_says_what_to_do(empty: ViewerProc
 def test_what_is_no_ct_is_a_message_and_what_is_open_stays(
     empty: ViewerProcess, screen: Screen, small_ct: Path, tmp_path: Path
 ) -> None:
-    opened(screen, empty, small_ct)
+    name = opened(screen, empty, small_ct)
     clicked(screen)
     before = screen.state("segments")
     text = tmp_path / "letter.txt"
     text.write_text("Dear colleague")
     screen.upload(text)
-    assert "letter.txt" in screen.message("letter.txt")
+    assert str(empty.place) not in screen.message("letter.txt")  # the name that the person knows, not our folder
     cut = tmp_path / "cut.nii.gz"
     cut.write_bytes(small_ct.read_bytes()[:20_000])
     screen.upload(cut)
@@ -64,7 +72,7 @@ def test_what_is_no_ct_is_a_message_and_what_is_open_stays(
     colour = tmp_path / "colour.nii.gz"
     nibabel.save(nibabel.Nifti1Image(np.zeros((9, 8, 7, 3), np.int16), np.eye(4)), colour)
     screen.upload(colour)
-    screen.message("dimensions")
+    screen.message("3 frames or channels")
     scene = tmp_path / "scene.mrb"
     with zipfile.ZipFile(scene, "w") as archive:
         archive.writestr("readme.txt", "no scene")
@@ -73,7 +81,7 @@ def test_what_is_no_ct_is_a_message_and_what_is_open_stays(
     screen.upload(text, small_ct)
     screen.message("do not belong together")
     assert screen.state("segments") == before
-    assert screen.state("volume")["name"] == "askew"
+    assert screen.state("volume")["name"] == name
 
 
 def test_what_is_too_large_is_refused_with_the_limit(empty: ViewerProcess, screen: Screen, tmp_path: Path) -> None:
@@ -90,13 +98,13 @@ def test_what_is_too_large_is_refused_with_the_limit(empty: ViewerProcess, scree
 def test_what_was_downloaded_is_what_comes_back(
     empty: ViewerProcess, screen: Screen, small_ct: Path, small_volume: Volume, tmp_path: Path
 ) -> None:
-    opened(screen, empty, small_ct)
+    name = opened(screen, empty, small_ct)
     clicked(screen)
     ml, points = screen.state("segments")[0]["ml"], screen.state("points")
     seg = screen.download("Segments (.seg.nrrd)", tmp_path)
     labels = screen.download("Label map (.nii.gz)", tmp_path)
     scene = screen.download("Scene (.mrb)", tmp_path)
-    assert (seg.name, labels.name, scene.name) == ("askew.seg.nrrd", "askew.nii.gz", "askew.mrb")
+    assert (seg.name, labels.name, scene.name) == (f"{name}.seg.nrrd", f"{name}.nii.gz", f"{name}.mrb")
     one, other = read_segmentation(seg, small_volume.grid), read_segmentation(labels, small_volume.grid)
     mask = one.full_mask(one.segments[0])
     assert mask.any()
