@@ -109,6 +109,11 @@ class FakeWorker:
         """Requests that are not answered yet."""
         return len(self._queue)
 
+    @property
+    def due(self) -> int:
+        """Callbacks that are to be called soon."""
+        return sum(seconds <= SOON for seconds, _ in self._timers)
+
     def _reply(self, message: Mapping[str, Any]) -> dict[str, Any]:
         op = message["op"]
         if message.get("cancelled"):
@@ -119,7 +124,10 @@ class FakeWorker:
             return _error("VolumeError", "No model is loaded.", "Send load_model first.")
         if op not in {"load_model", "hello", "download", "set_volume"} and self._grid is None:
             return _error("VolumeError", "No volume is set.", "Send set_volume first.")
-        return {"type": "result", "values": getattr(self, f"_{op}")(message["args"])}
+        try:
+            return {"type": "result", "values": getattr(self, f"_{op}")(message["args"])}
+        except FileNotFoundError as problem:
+            return _error("ReadError", f"The array cannot be read: {problem}.", "Send it again.")
 
     # The operations
 

@@ -16,6 +16,7 @@ from test_segment_masks import AFFINE, block
 from test_workbench import A, B, C, ball, foreign_segment
 from VISTA3DScene.lattice import LatticeMask
 from VISTA3DScene.prompts import Delta, Prompts, Round, prompts_of, seal_of
+from VISTA3DScene.segment_masks import read_mask
 from VISTA3DScene.tags import PROMPTS_TAG
 
 from VISTA3DLib.prompts import Point
@@ -70,6 +71,21 @@ def test_points_come_back_and_can_be_edited_as_before(table: Table, tmp_path: Pa
     table.settle()
     assert places(table, table.mask()) == none
     assert not table.failures
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_an_empty_segment_does_not_make_saving_resample_the_others(table: Table, tmp_path: Path, ours: bool) -> None:
+    table.bench.new_segment(3)
+    if not ours:
+        table.bench.undo()
+        table.bench.segmentation.GetSegmentation().AddEmptySegment("theirs", "theirs")
+    table.bench.new_segment(1)
+    table.bench.add_point(table.at(*A))
+    table.settle()
+    by_file(table, tmp_path)
+    assert np.array_equal(table.mask(table.bench.segments[1].id), ball(table, A))
+    seal = prompts_of(table.bench.segmentation.GetSegmentation().GetNthSegment(1)).seal
+    assert seal == seal_of(read_mask(table.bench.segmentation, table.bench.segments[1].id))
 
 
 def test_our_own_nodes_are_not_in_the_file(table: Table, tmp_path: Path) -> None:

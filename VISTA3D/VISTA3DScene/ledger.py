@@ -18,9 +18,16 @@ from VISTA3DScene.changes import (
     TagChange,
 )
 from VISTA3DScene.history import History, Step
-from VISTA3DScene.lattice import LatticeMask, on_lattice
+from VISTA3DScene.lattice import LatticeMask, image_affine, on_lattice
 from VISTA3DScene.prompts import Delta, Prompts, prompts_of, seal_of
-from VISTA3DScene.segment_masks import Touched, label_mask, labelmap_of, segment_of
+from VISTA3DScene.segment_masks import (
+    Touched,
+    label_mask,
+    labelmap_of,
+    place_empty_labelmaps,
+    reference_image,
+    segment_of,
+)
 from VISTA3DScene.tags import PROMPTS_TAG, get_tag
 from VISTA3DScene.watcher import Watcher
 
@@ -90,6 +97,9 @@ class Action:
         given = str(inner.AddEmptySegment(inner.GenerateUniqueSegmentID(segment_id), name, list(color)))
         for tag, value in tags.items():
             inner.GetSegment(given).SetTag(tag, value)
+        reference = reference_image(self._segmentation)
+        if reference is not None:
+            place_empty_labelmaps(self._segmentation, image_affine(reference))
         self.changes.append(SegmentAdded(record=SegmentRecord.of(self._segmentation, given)))
         return given
 

@@ -41,7 +41,7 @@ class SceneWatch:
         """Observe the segmentation that was chosen."""
         self._segmentation.close()
         node = self._bench.segmentation
-        if node is None:
+        if node is None or self._bench.ledger is None:  # asking for the book opens it: from now on all is written down
             return
         inner = node.GetSegmentation()
         for event in (

@@ -17,6 +17,7 @@ import slicer
 
 from VISTA3DLib.errors import VolumeError
 from VISTA3DLib.geometry import Box, FloatArray
+from VISTA3DScene.frames import array_to_matrix
 from VISTA3DScene.lattice import (
     LatticeMask,
     box_of,
@@ -142,10 +143,25 @@ def change_mask(segmentation: Any, segment_id: str, on: LatticeMask, off: Lattic
             touched += _clear(segment, gone)
         if came.box.size:
             touched += _set(segmentation, segment, came)
+            place_empty_labelmaps(segmentation, affine)
         for image in {id(image): image for image, _ in touched}.values():
             image.GetPointData().GetScalars().Modified()
             image.Modified()
     return touched
+
+
+def place_empty_labelmaps(segmentation: Any, affine: FloatArray) -> None:
+    """Give the empty labelmaps of segments without voxels a lattice.
+
+    Slicer makes them on a lattice of 1 mm along the axes of the world, and resamples all other segments to the first
+    segment's lattice when it saves: one empty segment would take the detail from all.
+    """
+    inner = segmentation.GetSegmentation()
+    for segment_id in inner.GetSegmentIDs():
+        segment = inner.GetSegment(segment_id)
+        image = segment.GetRepresentation(LABELMAP)
+        if image is not None and labelmap_of(segment) is None and not np.allclose(image_affine(image), affine):
+            image.SetGeometryFromImageToWorldMatrix(array_to_matrix(affine))
 
 
 @contextmanager
