@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import ray
 from odd_volumes import blobs
@@ -23,6 +25,7 @@ from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.cohort.run import CohortRequest
 from VISTA3DLib.cohort.segmenter import ModelDescription, Segmented
 from VISTA3DLib.cohort.settings import CohortSettings, RunOptions
+from VISTA3DLib.cohort.tables import RUN_COLUMNS
 from VISTA3DLib.results import ClassesResult
 from VISTA3DLib.volume import Volume, inspect_volume
 
@@ -31,7 +34,7 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "ct"
 REAL = ("sts_001", "tpt_vertebra_l3", "ts_upperabd_slab", "kbp_002")
-TWO = RunOptions(workers=2, cpus_per_worker=1)
+TWO, ONE = RunOptions(workers=2, cpus_per_worker=1), RunOptions(workers=1, cpus_per_worker=1)
 OBJECT_STORE = 200 * 2**20
 # A fake: thresholds instead of a network, with real masks of plausible tissue. Ids: lung, muscle, bone.
 LUNG, MUSCLE, BONE = 28, 104, 127
@@ -135,8 +138,40 @@ def write_ct(path: Path, *, seed: int = 0, shape: tuple[int, int, int] = (23, 19
 
 
 def request_of(source: Path | str, output: Path | str, **values: Any) -> CohortRequest:
-    """A request for two workers without pictures, unless told otherwise."""
+    """A request for one worker (its processes start sooner) without pictures, unless told otherwise."""
     settings = values.pop("settings", CohortSettings(picture=False))
     return CohortRequest(
-        source=str(source), output=str(output), settings=settings, options=values.pop("options", TWO), **values
+        source=str(source), output=str(output), settings=settings, options=values.pop("options", ONE), **values
+    )
+
+
+Table = dict[str, dict[str, Any]]
+
+
+def scans_of(output: Path) -> Table:
+    """The table of scans by id."""
+    return {row["scan"]: row for row in pq.read_table(output / "scans.parquet").to_pylist()}
+
+
+def final_tables(output: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
+    """Everything about a finished cohort that may not depend on how it came about: both tables, the files."""
+    scans = [
+        {key: value for key, value in row.items() if key not in RUN_COLUMNS}
+        for row in pq.read_table(output / "scans.parquet").to_pylist()
+    ]
+    structures = pq.read_table(output / "structures.parquet").to_pylist()
+    files = sorted(path.relative_to(output).as_posix() for path in (output / "scans").rglob("*") if path.is_file())
+    return scans, structures, files
+
+
+@pytest.fixture
+def tools() -> SimpleNamespace:
+    """The functions above, for test modules, which cannot import this one."""
+    return SimpleNamespace(
+        two=TWO,
+        thresholds=thresholds,
+        write_ct=write_ct,
+        request_of=request_of,
+        scans_of=scans_of,
+        final_tables=final_tables,
     )

@@ -173,12 +173,17 @@ class Cluster:
     def _joined(self) -> Any:
         import ray
 
+        address = str(self._options.ray)
         try:
-            return ray.init(address=self._options.ray, log_to_driver=False, logging_level="ERROR")
+            # Ray itself asks for minutes.
+            host, colon, port = address.removeprefix("ray://").rpartition(":")
+            if colon and port.isdecimal():
+                socket.create_connection((host.strip("[]"), int(port)), timeout=10.0).close()
+            return ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             first_line = str(error).splitlines()[0] if str(error) else repr(error)
             raise ClusterError(
-                f"There is no Ray cluster at {self._options.ray}: {first_line}",
+                f"There is no Ray cluster at {address}: {first_line}",
                 "Start one with 'ray start --head', or leave --ray out.",
             ) from error
 

@@ -33,8 +33,8 @@ class Done:
         columns = ["scan", "status", "fingerprint", "stamp", "input_hash", "outputs", "record"]
         for table in journal.parts(columns) if journal else ():
             for row in table.to_pylist():
-                outputs = row.pop("outputs") or [""]
-                self._of[row.pop("scan")] = Earlier(**row, output=outputs[0])
+                scan, outputs = row.pop("scan"), row.pop("outputs") or [""]
+                self._of[scan] = Earlier(**row, output=outputs[0])
 
     def __len__(self) -> int:
         return len(self._of)

@@ -104,6 +104,8 @@ def duplicate_row(row: Row, original: str) -> Row:
         cause=DUPLICATE,
         error=f"It has the same content as {original}.",
         same_as=original,
+        shape=(),
+        spacing=(),
         outputs=(),
         structures=(),
         findings=(),

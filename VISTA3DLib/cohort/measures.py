@@ -85,6 +85,7 @@ def _parts(mask: BoolArray) -> tuple[int, int]:
     """Number of 26-connected parts and the voxels of the largest."""
     import cc3d
 
+    mask = np.require(mask, requirements=["W"])  # what comes through shared memory is read-only, which cc3d refuses
     labels, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
     sizes = np.bincount(labels.ravel(order="K"))
     return int(count), int(sizes[1:].max())

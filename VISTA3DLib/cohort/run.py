@@ -93,6 +93,8 @@ class CohortRun:
             raise SettingsError(
                 f"{request.output} holds a cohort already.", "Add --resume to go on with it, or name another folder."
             )
+        if self._make is None and request.options.ray is None:
+            _check_model(request.settings)
         self._describe_run(None)  # a place that cannot be written to is known before anything is read
         found = find_scans(request.source, match=request.match, one_per_study=request.one_per_study)
         self._line(f"{len(found.scans):,} scans, {len(found.left_out):,} other things left out.")
@@ -259,6 +261,13 @@ class CohortRun:
 def run_cohort(request: CohortRequest, make: SegmenterMaker | None = None) -> CohortSummary:
     """Run a cohort without a word; see ``CohortRun``."""
     return CohortRun(request, make=make).run()
+
+
+def _check_model(settings: CohortSettings) -> None:
+    """Raise ``CheckpointError`` or ``ClassError`` for what every worker here would stumble over, before any starts."""
+    from VISTA3DLib.weights import catalogue_of, find_weights
+
+    catalogue_of(find_weights(settings.weights)).resolve_many(settings.classes)
 
 
 def _named(classes: Sequence[str], catalogue: ClassCatalogue) -> frozenset[int]:

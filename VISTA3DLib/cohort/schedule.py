@@ -33,7 +33,7 @@ class _Task:
     scan: Scan
     known_hash: str
     attempts: int = 1
-    waited: bool = False  # behind another that took the model down
+    waited: bool = False  # behind another when the model went down
     read: ReadScan | None = None
     about: Segmented | None = None
     volume: Any = None  # references to shared memory
@@ -213,6 +213,7 @@ class Schedule:
         flight = self._flights.pop(call)
         task, place = flight.task, flight.place
         if flight.stage == "segment":
+            task.waited = task.waited or place.segmenting[0] is not task
             place.segmenting.remove(task)
         else:
             place.idle.append(flight.hand)
