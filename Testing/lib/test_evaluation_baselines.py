@@ -52,7 +52,7 @@ def test_a_clear_object_is_found_with_one_click(name: BaselineName, kind: str) -
     assert click is not None
     scores = compare_boxed(BoxedMask.of(mask), answer(name, volume, [click]), volume.grid.spacing)
     assert scores.dice is not None
-    assert scores.dice > 0.8
+    assert scores.dice > 0.7
 
 
 @pytest.mark.parametrize("name", BASELINES)

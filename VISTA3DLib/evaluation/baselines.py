@@ -1,7 +1,8 @@
 """Classical interactive methods, as yardsticks beside the model: what the same clicks give without any training.
 
-Each gets the same crop and the same clicks as the others and has one fixed set of parameters for all structures. The
-border of the crop counts as background where a method needs some before the first negative click.
+Each gets the same crop and the same clicks as the others and has one set of parameters for all structures, the best of
+those that were tried on sarcomas and abdominal organs (``docs/evaluation.md``). The border of the crop counts as
+background where a method needs some before the first negative click.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from VISTA3DLib.results import BoolArray
 Baseline = Callable[[ClickedCrop], BoolArray]
 
 _HALF_WIDTH_HU = 200.0  # of the intensities that count, around those that were clicked
-_MULTIPLIER = 2.5  # region growing: standard deviations, as in ITK's guide
+_MULTIPLIERS = (2.0, 1.75, 1.5, 1.25, 1.0)  # region growing: standard deviations around the mean
 _ROUNDS = 4
 _WALKER_BETA = 130.0  # scikit-image's default
-_EDGE_HU_PER_MM = 12.0  # fast marching: the front stops at such gradients ...
-_PLAIN_HU_PER_MM = 3.0  # ... and runs freely below these
+_EDGE_HU_PER_MM = 5.0  # fast marching: the front stops at such gradients ...
+_PLAIN_HU_PER_MM = 1.0  # ... and runs freely below these
 _SLOWEST = 1e-3
 
 
@@ -46,18 +47,18 @@ def make_baseline(name: BaselineName) -> Baseline:
 def region_growing(crop: ClickedCrop) -> BoolArray:
     """Confidence-connected growth (SimpleITK) from the positive clicks.
 
-    Negative clicks hold it back: voxels nearer to one of them than to any positive click are given up, and what is
-    no longer connected to a positive click goes with them.
+    Negative clicks narrow the range of intensities until none of them is reached. Where no range does that, voxels
+    nearer to a negative click than to any positive one are given up.
     """
-    image = _image(crop)
+    image = SimpleITK.GetImageFromArray(reverse_axes(_image(crop)))
     seeds = [list(p) for p in crop.positive]
-    grown = SimpleITK.ConfidenceConnected(
-        SimpleITK.GetImageFromArray(reverse_axes(image)), seeds, _ROUNDS, _MULTIPLIER, 1, 1
-    )
-    mask = reverse_axes(SimpleITK.GetArrayFromImage(grown)) > 0
-    if crop.negative:
-        mask &= _distance(crop, crop.positive) <= _distance(crop, crop.negative)
-    return _with_clicks(mask, crop)
+    mask = np.zeros(crop.image.shape, dtype=bool)
+    for multiplier in _MULTIPLIERS:
+        grown = SimpleITK.ConfidenceConnected(image, seeds, _ROUNDS, multiplier, 1, 1)
+        mask = reverse_axes(SimpleITK.GetArrayFromImage(grown)) > 0
+        if not any(mask[place] for place in crop.negative):
+            return _with_clicks(mask, crop)
+    return _with_clicks(mask & (_distance(crop, crop.positive) <= _distance(crop, crop.negative)), crop)
 
 
 def fast_marching(crop: ClickedCrop) -> BoolArray:
