@@ -122,5 +122,6 @@ class VISTA3DTest(ScriptedLoadableModuleTest):
         widget.enter()
         slicer.mrmlScene.Clear()
         widget.exit()
-        assert not widget.panel.workbench.busy
         assert widget.panel.workbench.volume is None
+        assert not widget.panel.workbench.segments
+        assert not widget.panel.ui.addPointButton.enabled

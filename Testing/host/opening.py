@@ -12,6 +12,9 @@ def open_widget(host: Any, *, enter: bool = True) -> Any:
     """Make the module and its widget, set it up, show it in the host's window, and enter it."""
     from boot import MODULE
 
+    if host.widget is not None:  # Slicer has one widget of a module
+        old, host.widget = host.widget, None
+        close_widget(host, old)
     module = importlib.import_module("VISTA3D")
     parent = module_base.ModuleParent(str(MODULE))
     module.VISTA3D(parent)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Property, QRect, QSize, Qt, Signal
+from PySide6.QtCore import Property, QChildEvent, QEvent, QObject, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QAbstractButton, QLineEdit, QSizePolicy, QStyle, QStyleOption, QWidget
 
@@ -25,6 +25,7 @@ class ctkCollapsibleButton(QAbstractButton):  # noqa: N801
     HEADER = 24
 
     def __init__(self, parent: QWidget | None = None) -> None:
+        self._forcing = False
         super().__init__(parent)
         self.setCheckable(True)
         self.setChecked(True)
@@ -41,16 +42,37 @@ class ctkCollapsibleButton(QAbstractButton):  # noqa: N801
     collapsed = Property(bool, _get, _set)
 
     def _show(self, opened: bool) -> None:
+        """Hide the children, or show those that would be seen if they had never been hidden."""
         for child in self.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly):
-            child.setVisible(opened)
+            self._forcing = True
+            if opened:
+                child.setVisible(bool(child.property("wanted")))
+            else:
+                child.setProperty("wanted", not child.isHidden())
+                child.setVisible(False)
+            self._forcing = False
         self.updateGeometry()
         self.contentsCollapsedSignal.emit(not opened)
 
-    def childEvent(self, event: object) -> None:
+    def childEvent(self, event: QChildEvent) -> None:
         super().childEvent(event)
-        child = event.child() if hasattr(event, "child") else None
-        if isinstance(child, QWidget) and not self.isChecked():
-            child.setVisible(False)
+        child = event.child()
+        if event.added() and isinstance(child, QWidget):
+            child.installEventFilter(self)
+            child.setProperty("wanted", True)
+            if not self.isChecked():
+                child.setVisible(False)
+
+    def eventFilter(self, child: QObject, event: QEvent) -> bool:
+        """What is shown or hidden while this is collapsed is shown or hidden when it is opened."""
+        kinds = (QEvent.Type.ShowToParent, QEvent.Type.HideToParent)
+        if isinstance(child, QWidget) and event.type() in kinds and not self._forcing and not self.isChecked():
+            child.setProperty("wanted", event.type() == QEvent.Type.ShowToParent)
+            if event.type() == QEvent.Type.ShowToParent:
+                self._forcing = True
+                child.setVisible(False)
+                self._forcing = False
+        return False
 
     def sizeHint(self) -> QSize:
         if not self.isChecked() or self.layout() is None:

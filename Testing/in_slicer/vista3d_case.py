@@ -71,12 +71,18 @@ def fastPython(folder: Path) -> str:
     """A program, written to a folder, that runs the worker of the tests in place of the real one (not on Windows)."""
     from VISTA3DWidgets.workerEnvironment import LIBRARY_ROOT, findPython
 
+    from VISTA3DLib.errors import SettingsError
+
+    try:
+        python = str(findPython(""))
+    except SettingsError:  # a Slicer without its launcher: any Python with NumPy will do
+        python = shutil.which("python3") or "python3"
     program = folder / "fast-worker"
     lines = [
         "#!/bin/sh",
         f'PYTHONPATH="{LIBRARY_ROOT}"; export PYTHONPATH',
         "for folder; do :; done",  # the last argument
-        f'exec "{findPython("")}" -u "{HERE / "numpy_worker.py"}" "$folder"',
+        f'exec "{python}" -u "{HERE / "numpy_worker.py"}" "$folder"',
     ]
     program.write_text("\n".join(lines) + "\n", encoding="utf-8")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)

@@ -111,12 +111,13 @@ class Panel:
             return
         self.points.placeMode.stop()
         self.closed = True
-        self._observers.close()
-        for part in reversed(self.parts):
-            part.close()
-        self.workbench.close()
-        self.transport.close()
-        self._folder.remove()
+        with contextlib.ExitStack() as closing:  # last in, first out; each runs, whatever happens in the others
+            closing.callback(self._folder.remove)
+            closing.callback(self.transport.close)
+            closing.callback(self.workbench.close)
+            for part in self.parts:
+                closing.callback(part.close)
+            closing.callback(self._observers.close)
 
     def refresh(self) -> None:
         """Show what is true now."""
