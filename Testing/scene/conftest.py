@@ -20,18 +20,18 @@ SHAPE = (30, 34, 26)
 
 
 @pytest.fixture(scope="session")
-def _host() -> Iterator[SceneHost]:
+def host() -> Iterator[SceneHost]:
     host = SceneHost()
     yield host
     host.close()
 
 
 @pytest.fixture
-def scene(_host: SceneHost) -> Iterator[Any]:
+def scene(host: SceneHost) -> Iterator[Any]:
     """A scene without data."""
-    _host.scene.Clear(0)
-    yield _host.scene
-    _host.scene.Clear(0)
+    host.scene.Clear(0)
+    yield host.scene
+    host.scene.Clear(0)
 
 
 @pytest.fixture

@@ -258,8 +258,8 @@ class Walk(RuleBasedStateMachine):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _scene_for_walks(_host: SceneHost) -> None:
-    Walk.host = _host
+def _scene_for_walks(host: SceneHost) -> None:
+    Walk.host = host
 
 
 Walk.TestCase.settings = settings(

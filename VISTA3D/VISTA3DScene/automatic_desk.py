@@ -34,9 +34,9 @@ class AutomaticDesk:
     def run(self, classes: Classes, roi: Any, *, overlapping: bool, smooth: bool) -> None:
         """Segment classes, inside a markups ROI if one is given. A run that goes on is cancelled."""
         volume = self._bench.needed_volume()
-        self._check(classes)
+        self.check(classes)
         box = None if roi is None else box_of_roi(roi, volume)
-        self._jobs.cancel_all(State.AUTOMATIC)
+        self._jobs.cancel_all(State.AUTOMATIC, State.SEQUENCE)
         arguments = {"classes": list(classes), "roi": box_values(box), "overlapping": overlapping, "smooth": smooth}
         self._link.ask(State.AUTOMATIC, "segment_classes", arguments, lambda values: self._take_in(values, box))
 
@@ -45,13 +45,13 @@ class AutomaticDesk:
     ) -> None:
         """What a run would cost."""
         volume = self._bench.needed_volume()
-        self._check(classes)
+        self.check(classes)
         box = None if roi is None else box_of_roi(roi, volume)
         arguments = {"classes": list(classes), "roi": box_values(box), "overlapping": overlapping}
         self._link.ask(State.OTHER, "estimate", arguments, done)
 
-    def _check(self, classes: Classes) -> None:
-        """Say at once what the worker would refuse later."""
+    def check(self, classes: Classes) -> None:
+        """Say at once what the worker would refuse later. Raises ``ClassError``."""
         model = self._link.model
         if model is not None:
             if not model.automatic:

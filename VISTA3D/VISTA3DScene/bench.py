@@ -17,6 +17,7 @@ from VISTA3DScene.ledger import Action, Ledger
 from VISTA3DScene.overwrite import Overwrite
 from VISTA3DScene.point_run import Place
 from VISTA3DScene.segment_masks import SURFACE, lattice_of, refresh_surface
+from VISTA3DScene.sequences import sequence_browser_of
 from VISTA3DScene.signals import Signal
 
 T = TypeVar("T")
@@ -48,10 +49,15 @@ class Bench:
         """The book of the segmentation that is worked on."""
         if self.segmentation is None:
             return None
-        key = str(self.segmentation.GetID())
+        key = f"{self.segmentation.GetID()} {self._frame()}"
         if key not in self._ledgers or self._ledgers[key].segmentation is not self.segmentation:
             self._ledgers[key] = Ledger(self.segmentation)
         return self._ledgers[key]
+
+    def _frame(self) -> int:
+        """The frame of a sequence that the segmentation shows now, 0 outside of sequences: each has its own book."""
+        browser = sequence_browser_of(self.scene, self.segmentation)
+        return 0 if browser is None else int(browser.GetSelectedItemNumber())
 
     def forget_ledger(self, segmentation: Any) -> None:
         """Let go of a segmentation that is gone."""

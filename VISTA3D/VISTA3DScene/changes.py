@@ -18,6 +18,7 @@ from VISTA3DScene.segment_masks import (
     ensure_labelmaps,
     label_mask,
     labelmap_of,
+    place_empty_labelmaps,
     segment_of,
 )
 from VISTA3DScene.tags import PROMPTS_TAG, STATUS_TAG, TERMINOLOGY_TAG, get_tag, set_tag
@@ -328,6 +329,7 @@ class LayerAdded:
             segment.SetLabelValue(label)
             segment.AddRepresentation(LABELMAP, image)
             inner.AddSegment(segment, segment_id)
+        place_empty_labelmaps(segmentation, self.affine)
         if surfaces:
             segmentation.CreateClosedSurfaceRepresentation()
         return [(image, image_box(image))]

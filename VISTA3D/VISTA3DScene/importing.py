@@ -15,7 +15,7 @@ import numpy.typing as npt
 import slicer
 
 from VISTA3DLib.classes import ClassCatalogue
-from VISTA3DLib.geometry import Box, FloatArray
+from VISTA3DLib.geometry import Box, FloatArray, Grid
 from VISTA3DScene.changes import Appearance, LayerAdded
 from VISTA3DScene.frames import FrameMap
 from VISTA3DScene.lattice import (
@@ -35,7 +35,7 @@ from VISTA3DScene.overwrite import Overwrite
 from VISTA3DScene.packed import PackedImage
 from VISTA3DScene.point_run import Place
 from VISTA3DScene.prompts import Prompts, prompts_of, seal_of
-from VISTA3DScene.segment_masks import occupied, reference_image
+from VISTA3DScene.segment_masks import LABELMAP, occupied, reference_image
 from VISTA3DScene.styles import Style, class_style, names_in
 
 Labels = npt.NDArray[Any]
@@ -104,6 +104,18 @@ def import_labels(action: Action, ledger: Ledger, place: Place, found: Import, p
     layer = _layer(segmentation, image, copy, {c: seals[c] for c in fresh if c in seals}, found)
     action.add_layer(layer)
     return (*segments, *layer.segment_ids)
+
+
+def new_segmentation(found: Import, grid: Grid) -> Any:
+    """A segmentation node of its own (in no scene) with what was found, on the grid of the volume."""
+    node = slicer.vtkMRMLSegmentationNode()
+    node.GetSegmentation().SetSourceRepresentationName(LABELMAP)
+    box = box_of(found.labels != 0)
+    if box.size:
+        image = LabelImage(affine=grid.affine, box=box, values=found.labels[box.slices])
+        copy = PackedImage(image.values, box)
+        _layer(node, image, copy, _seals(image, copy, found.class_ids), found).redo(node)
+    return node
 
 
 def on_segmentation(segmentation: Any, place: Place, found: Import) -> LabelImage:

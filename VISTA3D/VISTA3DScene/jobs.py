@@ -87,17 +87,19 @@ class Jobs:
         *,
         arrays: Mapping[str, Any] | None = None,
         error: Callable[[Failure], None] | None = None,
+        progress: Callable[[Progress], None] | None = None,
         keep: bool = False,
     ) -> Job | None:
         """Ask the worker; None (and ``failed``) when that is not possible.
 
-        ``error`` is called in place of the usual report. ``keep``: a worker that replaces this one is told it again.
+        ``error`` and ``progress`` are called in place of the usual reports. ``keep``: a worker that replaces this one
+        is told it again.
         """
         job = Job(kind)
         handlers = Handlers(
             result=lambda values: self._answered(job, values, result),
             error=lambda failure: self._refused(job, failure, error),
-            progress=lambda progress: self._advanced(job, progress),
+            progress=lambda report: self._advanced(job, report, progress or self._progressed),
         )
         ask = self.client.set_state if keep else self.client.submit
         try:
@@ -147,6 +149,6 @@ class Jobs:
             self._failed(failure.kind, failure.message, failure.fix)
         self._changed()
 
-    def _advanced(self, job: Job, progress: Progress) -> None:
+    def _advanced(self, job: Job, report: Progress, listener: Callable[[Progress], None]) -> None:
         if job.alive:
-            self._progressed(progress)
+            listener(report)

@@ -97,7 +97,9 @@ class PointDesk:
         with self._bench.own_writing():
             ledger.collect()
         prompts = self._sealed(segment_id)
-        if not prompts.pending or self._link.loading:  # a model that is being loaded runs them when it is there
+        if not prompts.pending:
+            return
+        if self._link.loading or self._jobs.running(State.SEQUENCE):  # they run when that is over
             return
         model = self._link.model
         if model is not None and not model.interactive:

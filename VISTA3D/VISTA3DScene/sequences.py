@@ -36,6 +36,11 @@ class FrameSeries:
                 "Choose the volume that the sequence browser shows.",
             )
 
+    @property
+    def there(self) -> bool:
+        """Whether browser and frames are still in the scene."""
+        return self._browser.GetScene() is self._scene and self._frames.GetScene() is self._scene
+
     def __len__(self) -> int:
         return int(self._frames.GetNumberOfDataNodes())
 

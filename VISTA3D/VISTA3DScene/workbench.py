@@ -27,6 +27,7 @@ from VISTA3DScene.point_desk import PointDesk
 from VISTA3DScene.preview import Preview
 from VISTA3DScene.scene_watch import SceneWatch
 from VISTA3DScene.segment_desk import SegmentDesk, SegmentInfo
+from VISTA3DScene.sequence_desk import SequenceDesk
 from VISTA3DScene.signals import Signal
 from VISTA3DScene.worker_link import WorkerLink
 
@@ -49,12 +50,13 @@ class Workbench:
         self.progressed: Signal[[Progress]] = bench.progressed
         self.client = WorkerClient(transport, folder, say=bench.said.emit, log=log)
         self._jobs = Jobs(self.client, failed=bench.failed.emit, progressed=bench.progressed.emit, changed=bench.mark)
-        self._link = WorkerLink(self._jobs, failed=bench.failed.emit, said=bench.said.emit, loaded=self._model_loaded)
+        self._link = WorkerLink(self._jobs, failed=bench.failed.emit, said=bench.said.emit, loaded=self._run_what_waits)
         self._segments = SegmentDesk(
             bench, self._catalogue, choose=self.set_segmentation, selection_changed=self._selection_changed
         )
         self._points = PointDesk(bench, self._jobs, self._link, self._segments)
         self._automatic = AutomaticDesk(bench, self._jobs, self._link, self._segments)
+        self._sequence = SequenceDesk(bench, self._jobs, self._link, self._automatic, self._sequence_done)
         self._watch = SceneWatch(bench, self._points, self._link, self)
 
     # Set-up
@@ -357,6 +359,12 @@ class Workbench:
         with self._bench.guarded():
             self._automatic.estimate(classes, roi, overlapping=overlapping, done=done)
 
+    def segment_sequence(self, browser: Any, classes: Sequence[int | str], *, roi: Any = None) -> None:
+        """Segment all frames of a sequence browser that shows the CT; the result becomes a sequence beside it."""
+        with self._bench.guarded():
+            self._points.stop()
+            self._sequence.run(browser, classes, roi)
+
     # Undo
 
     @property
@@ -417,7 +425,12 @@ class Workbench:
         self._points.stop()
         self._points.show()
 
-    def _model_loaded(self) -> None:
+    def _sequence_done(self, segmentation: Any) -> None:
+        if segmentation is not None:
+            self.set_segmentation(segmentation)
+        self._run_what_waits()
+
+    def _run_what_waits(self) -> None:
         if self._points.live and self._points.prompts.pending:
             with self._bench.guarded():
                 self._points.run()

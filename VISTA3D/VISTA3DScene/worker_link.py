@@ -8,6 +8,7 @@ from typing import Any
 from VISTA3DLib.client import Handlers
 from VISTA3DLib.errors import SettingsError, VISTA3DError, VolumeError
 from VISTA3DLib.geometry import Vector3
+from VISTA3DLib.progress import Progress
 from VISTA3DLib.protocol import Failure
 from VISTA3DLib.volume import Finding
 from VISTA3DScene.frames import volume_grid
@@ -15,7 +16,7 @@ from VISTA3DScene.jobs import Failed, Job, Jobs, State, Values
 from VISTA3DScene.model_info import ModelInfo
 from VISTA3DScene.volumes import modality_of, voxels_of
 
-_ON_VOLUME = (State.PREPARING, State.POINTS, State.AUTOMATIC)
+_ON_VOLUME = (State.PREPARING, State.POINTS, State.AUTOMATIC, State.SEQUENCE)
 _LOST_MODEL, _LOST_VOLUME = "No model is loaded", "No volume is set"
 
 
@@ -57,7 +58,7 @@ class WorkerLink:
     def hand_over_quietly(self) -> None:
         """Hand the volume over ahead of the first question, if there are a model and a volume."""
         if self._volume is not None and (self.model is not None or self.loading):
-            self._hand_over()
+            self._hand_over(self._volume)
 
     def ask(
         self,
@@ -68,15 +69,20 @@ class WorkerLink:
         *,
         arrays: Mapping[str, Any] | None = None,
         error: Callable[[Failure], None] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        about: Any = None,
     ) -> Job | None:
-        """Ask something about the volume. Raises nothing: None, and a report, if it cannot be asked."""
+        """Ask something about the volume, or ``about`` another one (a frame of a sequence).
+
+        Raises nothing: None, and a report, if it cannot be asked.
+        """
         if self.model is None and not self.loading:
             self._failed(SettingsError.__name__, "No model is loaded.", "Choose a model first.")
             return None
         if self._volume is None:
             self._failed(VolumeError.__name__, "No CT is chosen.", "Choose the volume to segment first.")
             return None
-        if not self._hand_over():
+        if not self._hand_over(about or self._volume):
             return None
 
         def refused(failure: Failure) -> None:
@@ -86,7 +92,7 @@ class WorkerLink:
             else:
                 self._failed(failure.kind, failure.message, failure.fix)
 
-        return self._jobs.submit(kind, op, arguments, result, arrays=arrays, error=refused)
+        return self._jobs.submit(kind, op, arguments, result, arrays=arrays, error=refused, progress=progress)
 
     def warm(self, ras: Vector3, done: Callable[[object], None]) -> None:
         """Compute ahead what a click at a place (in the volume's own frame) needs; nobody is told how it went."""
@@ -96,9 +102,8 @@ class WorkerLink:
         except VISTA3DError:
             done(None)
 
-    def _hand_over(self) -> bool:
+    def _hand_over(self, volume: Any) -> bool:
         """Tell the worker the volume, unless it has it as it is now."""
-        volume = self._volume
         try:
             grid, voxels = volume_grid(volume), voxels_of(volume)
         except VolumeError as problem:
