@@ -20,9 +20,11 @@ from VISTA3DLib.evaluation.masks import BoxedMask
 from VISTA3DLib.evaluation.oracle import corrected_by_oracle
 from VISTA3DLib.evaluation.questions import is_zero_shot, question_for
 from VISTA3DLib.evaluation.rows import Prediction, Refusal
+from VISTA3DLib.evaluation.run import make_protocol
 from VISTA3DLib.evaluation.settings import EvaluationSettings, ProtocolName
 from VISTA3DLib.evaluation.window_clicks import WindowClick, centre_click
 from VISTA3DLib.evaluation.window_protocol import NOTHING, Stitch, WindowProtocol, chunked, on_model_grid
+from VISTA3DLib.evaluation.zero_shot_protocol import ZeroShotProtocol, next_error_click
 from VISTA3DLib.geometry import Box
 from VISTA3DLib.model import Model
 from VISTA3DLib.preprocess import prepare_volume
@@ -149,6 +151,65 @@ def test_auto_and_point_equals_the_oracle_in_every_window_of_the_reference(case:
         assert same_but_for_close_calls(whole(case, ours[class_id].mask), mask)
 
 
+def test_zero_shot_equals_the_reference_with_all_clicks_in_every_window(case: LoadedCase, a_model: Model) -> None:
+    settings = EvaluationSettings(protocol="zero-shot", clicks=3, seed=2)
+    answers = [p for p in ZeroShotProtocol(a_model, settings).predictions(case) if isinstance(p, Prediction)]
+    mode = find_mode("quality")
+    prepared = prepare_volume(case.volume, a_model.settings, mode)
+    truth = case.truths[UNKNOWN]
+    target = on_model_grid(truth, prepared).cut(prepared.grid.box)
+    rng = np.random.default_rng((settings.seed, UNKNOWN))
+    clicks = [centre_click(target)]
+    mine = [a for a in answers if a.class_id == UNKNOWN]
+    assert len(mine) == 3
+    for number, answer in enumerate(mine, start=1):
+        marks = torch.zeros(3, *prepared.grid.shape)
+        marks[0] = prepared.image
+        for order, click in enumerate(clicks, start=1):
+            marks[1][click.index], marks[2][click.index] = order, float(click.positive)
+
+        @torch.no_grad()
+        def ask(stacked: torch.Tensor) -> torch.Tensor:
+            order = stacked[0, 1]
+            places = [torch.argwhere(order == n)[0] for n in sorted(order[order > 0].tolist())]
+            if not places:
+                return torch.full((1, 1, *order.shape), NOTHING)
+            labels = torch.tensor([[int(stacked[0, 2][tuple(p)]) for p in places]])
+            coordinates = torch.stack(places)[None]
+            return a_model.network(
+                stacked[:, :1], point_coords=coordinates, point_labels=labels, prompt_class=torch.tensor([[600]])
+            )
+
+        logits = sliding_window_inference(
+            marks[None], a_model.settings.window, 1, ask, overlap=mode.overlap, mode="gaussian"
+        )
+        predicted = (logits[0, 0] > 0).numpy()
+        predicted[:, :, ~target.any(axis=(0, 1))] = False
+        theirs = resample_nearest(predicted, prepared.grid, case.volume.grid)
+        assert int((whole(case, answer.mask) != theirs).sum()) <= 1e-4 * theirs.size
+        following = next_error_click(predicted, target, rng, flat=number < 10)
+        assert following is not None
+        clicks.append(following)
+
+
+def test_a_zero_shot_click_lies_in_the_core_of_the_larger_error() -> None:
+    rng = np.random.default_rng(0)
+    target, predicted = np.zeros((20, 20, 12), dtype=bool), np.zeros((20, 20, 12), dtype=bool)
+    target[2:9, 2:9, 2:9] = True
+    predicted[11:18, 11:19, 2:10] = True
+    click = next_error_click(predicted, target, rng, flat=False)
+    assert click is not None
+    assert not click.positive
+    assert all(a < v < b for v, a, b in zip(click.index, (11, 11, 2), (17, 18, 9), strict=True))
+    thin = np.zeros_like(target)
+    thin[2:9, 2:9, 5] = True
+    assert next_error_click(np.zeros_like(thin), thin, rng, flat=False) is None
+    click = next_error_click(np.zeros_like(thin), thin, rng, flat=True)
+    assert click is not None
+    assert click.positive
+    assert next_error_click(target, target, rng, flat=True) is None
+
+
 def test_few_classes_at_a_time_give_the_same_masks(
     case: LoadedCase, a_model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,15 +277,14 @@ def test_structures_that_no_model_knows_are_asked_as_new_ones(a_model: Model) ->
     assert [is_zero_shot(q, catalogue) for q in (lesion, liver, group)] == [True, False, False]
 
 
-@pytest.mark.parametrize("protocol", ["point", "auto+point", "clicks"])
+@pytest.mark.parametrize("protocol", ["point", "auto+point", "zero-shot", "clicks"])
 def test_a_model_without_the_branch_is_refused(a_model: Model, protocol: ProtocolName) -> None:
     automatic = Model(
         a_model.network, replace(a_model.settings, interactive=False), a_model.runtime, id="automatic only"
     )
     settings = EvaluationSettings(protocol=protocol)
-    maker = ClickProtocol if protocol == "clicks" else WindowProtocol
     with pytest.raises(PromptError, match="automatic only"):
-        maker(automatic, settings)
+        make_protocol(automatic, settings)
 
 
 def test_a_model_without_the_automatic_branch_is_refused(a_model: Model) -> None:

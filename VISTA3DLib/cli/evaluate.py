@@ -25,7 +25,7 @@ def evaluate(
     data: Annotated[Path, typer.Option("--data", help="A data list (JSON): images, labels, label_mapping.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report; a killed run goes on there.")],
     protocol: Annotated[
-        str, typer.Option(help="auto, point, auto+point (the paper's), or clicks (a simulated person).")
+        str, typer.Option(help="auto, point, auto+point, zero-shot (the paper's), clicks (a simulated person).")
     ] = "auto",
     weights: Annotated[
         str, typer.Option("--weights", "-w", help="An id or a file; {fold} stands for the case's fold.")
@@ -54,7 +54,7 @@ def evaluate(
     ] = False,
     tolerance: Annotated[float, typer.Option(help="Of the NSD, in mm.")] = 2.0,
     worst: Annotated[int, typer.Option(min=0, help="How many of the worst cases get a picture.")] = 6,
-    seed: Annotated[int, typer.Option(help="Of the random clicks of auto+point.", rich_help_panel=_RUN)] = 0,
+    seed: Annotated[int, typer.Option(help="Of random clicks (auto+point, zero-shot).", rich_help_panel=_RUN)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=_RUN)] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.", rich_help_panel=_RUN)] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.", rich_help_panel=_RUN)] = False,

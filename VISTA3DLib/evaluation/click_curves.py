@@ -10,6 +10,7 @@ import numpy as np
 from scipy.integrate import trapezoid
 
 from VISTA3DLib.evaluation.rows import Row
+from VISTA3DLib.evaluation.settings import EvaluationSettings
 
 GOALS = (0.8, 0.9)
 
@@ -82,8 +83,11 @@ class CurveSummary:
         return asdict(self)
 
 
-def object_curves(rows: Iterable[Row], clicks: int) -> tuple[ObjectCurve, ...]:
-    """The curves of all objects that were clicked, in the order of the rows; each ``clicks`` long."""
+def object_curves(rows: Iterable[Row], settings: EvaluationSettings) -> tuple[ObjectCurve, ...]:
+    """The curves of all objects that were clicked, in the order of the rows; each as long as clicks were allowed.
+
+    With the protocol ``zero-shot`` the best value so far counts, as in the paper.
+    """
     scores: dict[tuple[str, int, str], dict[int, float]] = {}
     first: dict[tuple[str, int, str], Row] = {}
     for row in rows:
@@ -94,8 +98,9 @@ def object_curves(rows: Iterable[Row], clicks: int) -> tuple[ObjectCurve, ...]:
     curves = []
     for key, by_click in scores.items():
         dice, last = [], 0.0
-        for number in range(1, clicks + 1):
-            last = by_click.get(number, last)
+        for number in range(1, settings.clicks + 1):
+            now = by_click.get(number, last)
+            last = max(now, last) if settings.protocol == "zero-shot" else now
             dice.append(last)
         row = first[key]
         curves.append(
@@ -111,12 +116,12 @@ def object_curves(rows: Iterable[Row], clicks: int) -> tuple[ObjectCurve, ...]:
     return tuple(curves)
 
 
-def summarise_curves(rows: Sequence[Row], clicks: int, methods: Sequence[str]) -> tuple[CurveSummary, ...]:
+def summarise_curves(rows: Sequence[Row], settings: EvaluationSettings) -> tuple[CurveSummary, ...]:
     """One summary per data set and method, methods in their order."""
-    curves = object_curves(rows, clicks)
+    curves = object_curves(rows, settings)
     summaries = []
     for dataset in dict.fromkeys(c.dataset for c in curves):
-        for method in methods:
+        for method in settings.methods:
             chosen = [c for c in curves if c.dataset == dataset and c.method == method]
             times = [r.seconds for r in rows if r.dataset == dataset and r.method == method and r.clicks]
             if chosen:

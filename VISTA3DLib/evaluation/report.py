@@ -36,12 +36,11 @@ class Findings:
         """Sum an evaluation up."""
         settings = evaluation.settings
         classes = class_scores(evaluation.rows)
-        clicked = settings.protocol == "clicks"
         return cls(
             evaluation=evaluation,
             classes=classes,
             datasets=dataset_scores(classes),
-            curves=summarise_curves(evaluation.rows, settings.clicks, settings.methods) if clicked else (),
+            curves=summarise_curves(evaluation.rows, settings) if settings.has_curves else (),
         )
 
 
@@ -76,6 +75,7 @@ def _protocol_title(evaluation: Evaluation) -> str:
         "auto": "automatic segmentation",
         "point": "a click in every window",
         "auto+point": "automatic segmentation, corrected in every window",
+        "zero-shot": f"up to {settings.clicks} clicks on structures that count as unknown",
         "clicks": f"up to {settings.clicks} clicks an object{start}",
     }
     return titles[settings.protocol]
@@ -115,7 +115,7 @@ def _clicks_section(findings: Findings) -> str:
     settings = findings.evaluation.settings
     parts = []
     datasets = list(dict.fromkeys(c.dataset for c in findings.curves))
-    all_curves = object_curves(findings.evaluation.rows, settings.clicks)
+    all_curves = object_curves(findings.evaluation.rows, settings)
     for dataset in datasets:
         summaries = [c for c in findings.curves if c.dataset == dataset]
         curves = [c for c in all_curves if c.dataset == dataset]

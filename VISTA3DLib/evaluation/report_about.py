@@ -56,8 +56,9 @@ def how_it_was_measured(evaluation: Evaluation) -> str:
         ("Protocol", _PROTOCOLS[settings.protocol] + _about_clicks(settings)),
         ("Scores", _SCORES.format(tolerance=f"{settings.tolerance_mm:g}")),
     ]
-    if settings.protocol == "clicks":
-        entries.append(("Curves", _CURVES.format(clicks=settings.clicks)))
+    if settings.has_curves:
+        best = _BEST if settings.protocol == "zero-shot" else ""
+        entries.append(("Curves", _CURVES.format(clicks=settings.clicks) + best))
     if settings.baselines:
         entries.append(("Classical methods", _BASELINES))
     entries.append(("Data", f"{evaluation.data} (SHA-256 {evaluation.data_sha256}), {len(evaluation.cases)} cases"))
@@ -100,6 +101,11 @@ _PROTOCOLS = {
         "The paper's: in every window, three trials of clicks on the automatic result, and the truth decides which one "
         "is kept. An upper bound, not what a person reaches."
     ),
+    "zero-shot": (
+        "The paper's, for lesions and animals: the first click near the centroid of the eroded object, each further "
+        "one on a random voxel of the larger eroded error; all windows with clicks are asked for a new structure, the "
+        "others vote against it. Slices without truth are not looked at: easier than it would be for a person."
+    ),
     "clicks": (
         "A simulated person: the first click lies at the object's deepest voxel, each further one at the deepest voxel "
         "of the largest connected error (positive where something is missing, negative where there is too much). All "
@@ -117,6 +123,7 @@ _CURVES = (
     "the first to the last click, divided by their number (1 is perfect at once). Clicks to a goal count all clicks "
     "where it was never reached."
 )
+_BEST = " As in the paper, a curve holds the best Dice among the first clicks: it cannot fall."
 _BASELINES = (
     "Region growing: confidence-connected (SimpleITK). Fast marching: fronts from object and background, slow at edges "
     "(SimpleITK). Random walker (scikit-image). They see the CT around the clicks as far and as finely as the model's "

@@ -22,6 +22,7 @@ from VISTA3DLib.evaluation.rows import Prediction, Refusal, Row
 from VISTA3DLib.evaluation.settings import MODEL, EvaluationSettings
 from VISTA3DLib.evaluation.store import CaseResult, CaseStore
 from VISTA3DLib.evaluation.window_protocol import WindowProtocol
+from VISTA3DLib.evaluation.zero_shot_protocol import ZeroShotProtocol
 from VISTA3DLib.model import Model
 from VISTA3DLib.progress import Cancel, ProgressCallback, Tracker
 
@@ -149,6 +150,7 @@ def make_protocol(model: Model, settings: EvaluationSettings) -> CaseProtocol:
         "auto": lambda: AutomaticProtocol(model),
         "point": lambda: WindowProtocol(model, settings),
         "auto+point": lambda: WindowProtocol(model, settings),
+        "zero-shot": lambda: ZeroShotProtocol(model, settings),
         "clicks": lambda: ClickProtocol(model, settings),
     }
     return makers[settings.protocol]()

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from VISTA3DLib.errors import SettingsError
 from VISTA3DLib.evaluation.metrics import TOLERANCE_MM
 
-ProtocolName = Literal["auto", "point", "auto+point", "clicks"]
+ProtocolName = Literal["auto", "point", "auto+point", "zero-shot", "clicks"]
 BaselineName = Literal["region growing", "fast marching", "random walker"]
 BaselineClicks = Literal["same", "own"]
 
@@ -24,12 +24,13 @@ class EvaluationSettings:
     """How cases are evaluated.
 
     ``protocol``: ``auto`` (the automatic branch), ``point`` and ``auto+point`` (the paper's clicks in every window,
-    spec 7.1; the last looks at the truth), ``clicks`` (a simulated person, spec 7.6). ``clicks``: at most so many an
-    object. ``classes``: only these ids (all when empty). ``min_ml``: smaller objects are left out (listed).
-    ``tolerance_mm``: of the NSD. ``baselines``: classical methods beside the model (protocol ``clicks`` only);
-    ``baseline_clicks``: ``same`` gives them the clicks that the model got, ``own`` lets the simulated person correct
-    each method's own errors. ``start_from_auto``: clicks repair the automatic mask instead of starting from nothing.
-    ``seed``: of the random clicks of ``auto+point``.
+    spec 7.1; the last looks at the truth), ``zero-shot`` (the paper's iterative clicks on unknown structures),
+    ``clicks`` (a simulated person, spec 7.6). ``clicks``: at most so many an object. ``classes``: only these ids (all
+    when empty). ``min_ml``: smaller objects are left out (listed). ``tolerance_mm``: of the NSD. ``baselines``:
+    classical methods beside the model (protocol ``clicks`` only); ``baseline_clicks``: ``same`` gives them the clicks
+    that the model got, ``own`` lets the simulated person correct each method's own errors. ``start_from_auto``: clicks
+    repair the automatic mask instead of starting from nothing. ``seed``: of the random clicks of ``auto+point`` and
+    ``zero-shot``.
     """
 
     protocol: ProtocolName
@@ -64,6 +65,11 @@ class EvaluationSettings:
         # A baseline needs clicks on the whole volume, and cannot repair what the automatic branch found.
         if self.protocol != "clicks" or self.start_from_auto:
             object.__setattr__(self, "baselines", ())
+
+    @property
+    def has_curves(self) -> bool:
+        """Whether there is an answer after each of several clicks on an object."""
+        return self.protocol in {"clicks", "zero-shot"}
 
     @property
     def methods(self) -> tuple[str, ...]:

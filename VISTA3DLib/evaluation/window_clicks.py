@@ -46,26 +46,32 @@ def trial_clicks(
     object, any voxel of a false positive is clicked away.
     """
     if not target.any():
-        return (_any_of(predicted, rng, positive=False),) if predicted.any() else ()
+        return (any_of(predicted, rng, positive=False),) if predicted.any() else ()
     if first:
-        return (_any_of(target, rng),)
+        return (any_of(target, rng),)
     missing, extra = largest_core(target & ~predicted), largest_core(predicted & ~target)
     if np.count_nonzero(missing) > np.count_nonzero(extra):
-        return (_any_of(missing, rng),)
-    on_object = _any_of(target, rng)
-    return (on_object, _any_of(extra, rng, positive=False)) if extra.any() else (on_object,)
+        return (any_of(missing, rng),)
+    on_object = any_of(target, rng)
+    return (on_object, any_of(extra, rng, positive=False)) if extra.any() else (on_object,)
 
 
 def largest_core(mask: BoolArray) -> BoolArray:
     """The largest 26-connected component of a mask after erosion; empty if nothing is left."""
-    labels = label_components(eroded(torch.from_numpy(mask)).numpy())
+    return largest_component(eroded(torch.from_numpy(mask)).numpy())
+
+
+def largest_component(mask: BoolArray) -> BoolArray:
+    """The largest 26-connected component of a mask; empty for an empty mask."""
+    labels = label_components(mask)
     sizes = np.bincount(labels.ravel())
     if len(sizes) < 2:
         return np.zeros_like(mask)
     return np.asarray(labels == int(sizes[1:].argmax()) + 1)
 
 
-def _any_of(mask: BoolArray, rng: np.random.Generator, *, positive: bool = True) -> WindowClick:
+def any_of(mask: BoolArray, rng: np.random.Generator, *, positive: bool = True) -> WindowClick:
+    """A click on any voxel of a mask, all equally likely."""
     chosen = int(rng.choice(np.flatnonzero(mask)))
     return WindowClick(index=_three(np.unravel_index(chosen, mask.shape)), positive=positive)
 

@@ -71,7 +71,7 @@ class WindowProtocol:
                 self._window(number, window_box(first, lattice), padded, first, targets, chunk)
                 tracker.step()
             for class_id, stitch in chunk.items():
-                masks[class_id] = stitch.on_volume(prepared)
+                masks[class_id] = on_ct_grid(BoxedMask.of(stitch.mask(), stitch.box.start), prepared)
                 stitch.forget()
         seconds = (time.perf_counter() - start) / max(len(masks), 1)
         for class_id, mask in subtracted(masks, case.subtract).items():
@@ -175,15 +175,11 @@ class Stitch:
         if inner.size:
             self._part(inner).add_(weight[inner.shifted([-v for v in window.start]).slices], alpha=NOTHING)
 
-    def on_volume(self, prepared: PreparedVolume) -> BoxedMask:
-        """Where the sums are above 0, on the volume's grid (nearest)."""
+    def mask(self) -> BoolArray:
+        """Where the sums are above 0, in the box."""
         if self._sums is None:
-            return BoxedMask.nothing()
-        mask = BoxedMask.of((self._sums > 0).numpy(), self.box.start)
-        if not mask.voxels:
-            return mask
-        box, on_volume = mask_to_volume(mask.mask, mask.box, prepared)
-        return BoxedMask.of(on_volume, box.start)
+            return np.zeros(self.box.shape, dtype=bool)
+        return np.asarray((self._sums > 0).numpy())
 
     def forget(self) -> None:
         """Give the memory back."""
@@ -208,6 +204,14 @@ def on_model_grid(truth: BoxedMask, prepared: PreparedVolume) -> BoxedMask:
         return BoxedMask.nothing()
     target: Grid = prepared.grid.cropped(cover)
     return BoxedMask.of(resample_nearest(truth.mask, prepared.volume_grid, target, inside=truth.box), cover.start)
+
+
+def on_ct_grid(mask: BoxedMask, prepared: PreparedVolume) -> BoxedMask:
+    """A mask of the model's grid on the volume's (nearest)."""
+    if not mask.voxels:
+        return BoxedMask.nothing()
+    box, on_volume = mask_to_volume(mask.mask, mask.box, prepared)
+    return BoxedMask.of(on_volume, box.start)
 
 
 def chunked(stitches: Mapping[int, Stitch], limit: int) -> list[dict[int, Stitch]]:
