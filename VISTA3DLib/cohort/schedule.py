@@ -50,6 +50,7 @@ class _Place:
     segmenting: deque[_Task]
     to_write: deque[_Task]
     in_air: int = 0
+    model_is_up: bool = True
     closed: bool = False
 
 
@@ -88,6 +89,7 @@ class Schedule:
             self._start(number)
         self._places: list[_Place] = []
         self._flights: dict[Any, _Flight] = {}
+        self._recovering: dict[Any, tuple[_Place, Any]] = {}
         self._again: deque[_Task] = deque()
         self._model: ModelDescription | None = None
         self._originals: dict[bytes, str] = {}
@@ -135,7 +137,7 @@ class Schedule:
             task, hand = place.to_write.popleft(), place.idle.pop()
             call = hand.finish.remote(job, task.scan, task.attempts, task.read, task.about, task.volume, task.result)
             self._flights[call] = _Flight(task=task, stage="write", place=place, hand=hand)
-        while place.to_segment and len(place.segmenting) < _MODEL_QUEUE:
+        while place.to_segment and place.model_is_up and len(place.segmenting) < _MODEL_QUEUE:
             task = place.to_segment.popleft()
             about, result = place.worker.model.segment.options(num_returns=2).remote(task.volume)
             task.result = result
@@ -163,7 +165,7 @@ class Schedule:
         """Wait for calls to come back and deal with those that did."""
         import ray
 
-        waiting = [*self._flights, *self._starting]
+        waiting = [*self._flights, *self._starting, *self._recovering]
         ready, _ = ray.wait(waiting, num_returns=1, timeout=_WAIT_SECONDS)
         if ready and len(waiting) > 1:
             ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
@@ -172,6 +174,8 @@ class Schedule:
         for call in ready:
             if call in self._starting:
                 self._started(call)
+            elif call in self._recovering:
+                self._recovered(call)
             elif job is not None:
                 self._returned(call, job)
 
@@ -215,20 +219,20 @@ class Schedule:
         if flight.stage == "segment":
             task.waited = task.waited or place.segmenting[0] is not task
             place.segmenting.remove(task)
-        else:
-            place.idle.append(flight.hand)
         try:
             value = ray.get(call)
         except ray.exceptions.RayTaskError as error:
             original = _original(error)
+            self._release(flight)
             if isinstance(original, ray.exceptions.RayError):  # what it was to work on was lost with a node
-                self._died(flight, job, original)
+                self._again_or_failed(flight, job, original)
             else:
                 self._failed(flight, job, original)
             return
         except ray.exceptions.RayError as error:
             self._died(flight, job, error)
             return
+        self._release(flight)
         if isinstance(value, VISTA3DError):
             self._failed(flight, job, value)
         elif place.closed and flight.stage != "write":  # the worker that would go on with it is gone
@@ -272,17 +276,24 @@ class Schedule:
         self._take(self._failed_row(flight, job, causes.cause_of(error), message, fix), False)
 
     def _died(self, flight: _Flight, job: Job, error: BaseException) -> None:
-        """A process went down with a task: once more, unless it did so before."""
+        """A process went down with a task."""
         import ray
 
         self._cluster.check()
-        task, place = flight.task, flight.place
-        self._forget(task, place)
+        place = flight.place
         if flight.stage == "segment":  # what waited behind it comes back with the same error, blameless
             for other in place.segmenting:
                 other.waited = True
-        if isinstance(error, ray.exceptions.ActorDiedError):  # it will not be restarted
+        if isinstance(error, ray.exceptions.ActorDiedError):
             self._replace(place)
+        elif flight.hand is not None or place.model_is_up:
+            self._ping(place, flight.hand)
+        self._again_or_failed(flight, job, error)
+
+    def _again_or_failed(self, flight: _Flight, job: Job, error: BaseException) -> None:
+        """Once more, unless the task took a process with it before."""
+        task = flight.task
+        self._forget(task, flight.place)
         if task.waited or task.attempts < self._attempts:
             self._send_again(task, task.attempts + (not task.waited))
             return
@@ -291,11 +302,42 @@ class Schedule:
         text = f"The process that worked on it died, {task.attempts} times: {_brief(error)}"
         self._take(self._failed_row(flight, job, cause, text, "Look at Ray's logs of that time."), False)
 
+    def _ping(self, place: _Place, hand: Any) -> None:
+        """Give a process that is being restarted nothing to do until it answers: it would fail without being tried."""
+        if hand is None:
+            place.model_is_up = False
+        self._recovering[place.worker.model.describe.remote() if hand is None else hand.ready.remote()] = (place, hand)
+
+    def _recovered(self, call: Any) -> None:
+        import ray
+
+        place, hand = self._recovering.pop(call)
+        if place.closed:
+            return
+        try:
+            ray.get(call)
+        except ray.exceptions.ActorDiedError:
+            self._cluster.check()
+            self._replace(place)
+        except ray.exceptions.RayError:  # not yet, or again
+            self._cluster.check()
+            self._ping(place, hand)
+        else:
+            if hand is None:
+                place.model_is_up = True
+            else:
+                place.idle.append(hand)
+
+    def _release(self, flight: _Flight) -> None:
+        """A hand that has answered is free."""
+        if flight.hand is not None:
+            flight.place.idle.append(flight.hand)
+
     def _send_again(self, task: _Task, attempts: int) -> None:
         self._again.append(_Task(scan=task.scan, known_hash=task.known_hash, attempts=attempts))
 
     def _replace(self, place: _Place) -> None:
-        """Start a new worker for one that is gone for good, with the node that it was on perhaps."""
+        """Start a new worker for one that is gone for good and will not be restarted, perhaps with its node."""
         if place.closed:
             return
         place.closed = True
