@@ -127,7 +127,7 @@ class Schedule:
         while True:
             for place in self._places:
                 more = self._fill(place, job, source, more)
-            if not self._flights and not more and not self._again:
+            if not self._flights and not more and not self.in_air_count:
                 return
             self._collect(job)
 
