@@ -21,7 +21,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from odd_volumes import ODD_AFFINES, odd_affine
 
-from VISTA3DLib.errors import ReadError, VISTA3DError, VolumeError
+from VISTA3DLib.errors import MemoryLimitError, ReadError, VISTA3DError, VolumeError
 from VISTA3DLib.files.image_file import rescaled
 from VISTA3DLib.files.read import read_volume
 from VISTA3DLib.geometry import flip_lps_ras, reverse_axes
@@ -385,3 +385,33 @@ def test_importing_is_quick_and_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def _huge_nifti(path: Path) -> None:
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_data_shape((30000, 30000, 30000))
+    header.set_sform(np.eye(4), code=1)
+    path.write_bytes(header.binaryblock + bytes(1000))
+
+
+def _huge_nrrd(path: Path) -> None:
+    path.write_text(
+        "NRRD0004\ntype: short\ndimension: 3\nsizes: 30000 30000 30000\nendian: little\nencoding: raw\n\nvoxels"
+    )
+
+
+def _huge_meta(path: Path) -> None:
+    path.write_text(
+        "ObjectType = Image\nNDims = 3\nDimSize = 30000 30000 30000\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+    )
+
+
+@pytest.mark.parametrize(("name", "write"), [("ct.nii", _huge_nifti), ("ct.nrrd", _huge_nrrd), ("ct.mha", _huge_meta)])
+def test_a_volume_larger_than_memory_is_refused_before_its_voxels_are_read(
+    tmp_path: Path, name: str, write: Callable[[Path], None]
+) -> None:
+    write(tmp_path / name)
+    with pytest.raises(MemoryLimitError, match=r"30000 x 30000 x 30000 voxels and needs [\d.]+ GiB") as caught:
+        read_volume(tmp_path / name)
+    assert caught.value.fix

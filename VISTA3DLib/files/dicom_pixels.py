@@ -12,7 +12,7 @@ import numpy.typing as npt
 from VISTA3DLib.errors import ReadError
 from VISTA3DLib.files.dicom_header import PARSE_ERRORS
 from VISTA3DLib.files.dicom_stack import Image, Stack
-from VISTA3DLib.files.image_file import rescaled, unreadable
+from VISTA3DLib.files.image_file import check_room, rescaled, unreadable
 from VISTA3DLib.geometry import reverse_axes
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def read_voxels(stack: Stack) -> npt.NDArray[Any]:
     The memory order is that of the files (k slowest). Raises ``ReadError`` naming the file that cannot be decoded.
     """
     columns, rows, depth = stack.grid.shape
+    check_room(stack.images[0].file.path.parent, (columns, rows, depth), 2)
     out = np.empty((depth, rows, columns), dtype=np.int16)
     start = 0
     for _, group in groupby(stack.images, key=lambda image: image.file.path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from VISTA3DLib.errors import ReadError, VolumeError
+from VISTA3DLib.errors import MemoryLimitError, ReadError, VolumeError
 from VISTA3DLib.geometry import FloatArray, format_shape
 
 # Longest first: the name of a volume is what remains in front.
@@ -66,6 +68,22 @@ def check_file(path: Path) -> None:
         raise unreadable(path, error) from error
     if empty:
         raise ReadError(f"{path} is empty (0 bytes).", "Copy or download it again.")
+
+
+def check_room(path: Path, shape: Sequence[int], bytes_per_voxel: int) -> None:
+    """Raise ``MemoryLimitError`` if the voxels that a header announces do not fit into the free memory.
+
+    Without asking, some systems hand out memory that they do not have, and end the process when it is used.
+    """
+    import psutil
+
+    needed, free = math.prod(int(n) for n in shape) * bytes_per_voxel, psutil.virtual_memory().available
+    if needed > free:
+        raise MemoryLimitError(
+            f"{path} has {format_shape(shape)} voxels and needs {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are "
+            "free.",
+            "Crop it, close other programs, or check its header: a damaged one can say anything.",
+        )
 
 
 def unreadable(path: Path, error: Exception, what: str = "an image") -> ReadError:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from VISTA3DLib.errors import VolumeError
-from VISTA3DLib.files.image_file import ImageFile, three_axes, unreadable
+from VISTA3DLib.files.image_file import ImageFile, check_room, three_axes, unreadable
 from VISTA3DLib.geometry import flip_lps_ras, format_shape, reverse_axes
 
 
@@ -31,6 +31,7 @@ def read_itk(path: Path) -> ImageFile:
             raise VolumeError(
                 f"The image has 2 dimensions (size {format_shape(size)}), not 3.", "Load a stack of slices."
             )
+        check_room(path, size, 2)  # at least: the pixel type is known when it is read
         image = reader.Execute()
     except RuntimeError as error:  # what SimpleITK raises for everything
         raise unreadable(path, error) from error

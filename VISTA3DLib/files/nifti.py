@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from VISTA3DLib.errors import VolumeError
-from VISTA3DLib.files.image_file import ImageFile, rescaled, three_axes, unreadable
+from VISTA3DLib.files.image_file import ImageFile, check_room, rescaled, three_axes, unreadable
 from VISTA3DLib.geometry import format_vector
 
 _MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
@@ -34,6 +34,7 @@ def read_nifti(path: Path, *, scaled: bool = True) -> ImageFile:
         is_nifti = isinstance(image, nibabel.Nifti1Pair)
         if is_nifti and image.header["sform_code"] == 0:
             _check_spacing(path, type(image.header))
+        check_room(path, proxy.shape, proxy.dtype.itemsize)
         if scaled and is_nifti:
             stored = three_axes(np.asanyarray(proxy.get_unscaled()))
             unscaled = (float(proxy.slope), float(proxy.inter)) == (1.0, 0.0)

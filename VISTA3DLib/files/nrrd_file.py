@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from VISTA3DLib.errors import ReadError, VolumeError
-from VISTA3DLib.files.image_file import ImageFile, three_axes, unreadable
+from VISTA3DLib.files.image_file import ImageFile, check_room, three_axes, unreadable
 from VISTA3DLib.geometry import FloatArray, flip_lps_ras
 
 _MAX_HEADER_LINES = 100_000
@@ -81,6 +81,7 @@ def read_nrrd_file(path: Path) -> NrrdFile:
             # pynrrd drops what is not ASCII; Slicer writes names in UTF-8. Its parser takes lines of text as well.
             header = dict(nrrd.read_header(_header_lines(file)))
             _check_data_files(path, header)
+            check_room(path, header.get("sizes", ()), 1)  # at least
             array = nrrd.read_data(header, file, str(path), index_order="F")
     except (nrrd.NRRDError, OSError, EOFError, zlib.error, ValueError, KeyError, IndexError, OverflowError) as error:
         raise unreadable(path, error, "a NRRD image") from error
