@@ -11,6 +11,7 @@ from VISTA3DLib.errors import VolumeError
 from VISTA3DLib.protocol import Failure
 from VISTA3DWidgets.comparison import COLUMNS, Question, questions, rows, summary
 from VISTA3DWidgets.part import Part
+from VISTA3DWidgets.sideWorker import SideWorker
 from VISTA3DWidgets.tables import Plot, fillTable
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class EvaluateSection(Part):
         self._names: list[str] = []
         self._waiting: list[Question] = []
         self._answers: list[Mapping[str, Any]] = []
-        self._number: int | None = None
+        self._worker: SideWorker | None = None
         self.connect(self.ui.compareButton, "clicked()", self.compareOrCancel)
         for selector in (self.ui.referenceSelector, self.ui.comparedSelector):
             self.connect(selector, "currentNodeChanged(vtkMRMLNode*)", self.onChosen)
@@ -36,7 +37,7 @@ class EvaluateSection(Part):
     @property
     def running(self) -> bool:
         """Whether a comparison goes on."""
-        return self._number is not None
+        return self._worker is not None
 
     def onChosen(self, _node: Any) -> None:
         """Another segmentation was chosen."""
@@ -61,9 +62,9 @@ class EvaluateSection(Part):
 
     def close(self) -> None:
         """Disconnect, and forget what runs."""
-        if self._number is not None:
-            self.workbench.client.cancel(self._number)
-            self._number = None
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
         super().close()
 
     def _start(self) -> None:
@@ -75,26 +76,29 @@ class EvaluateSection(Part):
             raise VolumeError("Python packages are missing.", "Press 'Install packages...' in the section 'Set up'.")
         self._names, self._waiting = questions(reference, compared, volume)
         self._answers = []
+        self._worker = SideWorker(self.panel)
         self._ask()
 
     def _ask(self) -> None:
         """Send the next question, or show the result when all are answered."""
+        worker = self._worker
+        if worker is None:
+            return
         if not self._waiting:
-            self._number = None
+            self._stop("")
             self._show()
             return
         question = self._waiting.pop(0)
         self.ui.evaluateText.setText("Comparing...")
-        self._number = self.workbench.client.submit(
+        worker.ask(
             "compare_segmentations",
             {
-                "truth": {"array": "truth"},
-                "predicted": {"array": "predicted"},
+                "truth": worker.save("truth", question.truth),
+                "predicted": worker.save("predicted", question.predicted),
                 "affine": question.affine,
                 "pairs": [[label, label] for label in question.labels],
             },
             Handlers(result=self._onAnswer, error=self._onError, progress=self._onProgress),
-            arrays={"truth": question.truth, "predicted": question.predicted},
         )
 
     def _onAnswer(self, values: Mapping[str, Any]) -> None:
@@ -112,9 +116,9 @@ class EvaluateSection(Part):
             self.ui.evaluateText.setText(f"Comparing: {progress.done} of {progress.total} segments.")
 
     def _stop(self, text: str) -> None:
-        if self._number is not None:
-            self.workbench.client.cancel(self._number)
-        self._number = None
+        if self._worker is not None:
+            self._worker.closeSoon()
+        self._worker = None
         self._waiting = []
         self.ui.evaluateText.setText(text)
 

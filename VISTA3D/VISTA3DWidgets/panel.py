@@ -15,6 +15,7 @@ from VISTA3DScene.workbench import Workbench
 from VISTA3DLib.errors import VISTA3DError
 from VISTA3DWidgets.automaticSection import AutomaticSection
 from VISTA3DWidgets.evaluateSection import EvaluateSection
+from VISTA3DWidgets.finetuneSection import FinetuneSection
 from VISTA3DWidgets.panelState import REGION, SEGMENTATION, VOLUME, PanelState
 from VISTA3DWidgets.pointsSection import PointsSection
 from VISTA3DWidgets.preferences import Preferences
@@ -23,6 +24,7 @@ from VISTA3DWidgets.segmentsSection import SegmentsSection
 from VISTA3DWidgets.settingsSection import SettingsSection
 from VISTA3DWidgets.setupSection import SetupSection
 from VISTA3DWidgets.shortcuts import Shortcuts
+from VISTA3DWidgets.sideWorker import SideWorker
 from VISTA3DWidgets.statusSection import StatusSection
 
 
@@ -41,9 +43,10 @@ class Panel:
         self.state = PanelState(logic)
         self.refreshing, self.closed = False, False
         self._loading = False
+        self.leaving: list[SideWorker] = []  # those that are about to be closed
         self._folder = qt.QTemporaryDir()
         folder = Path(self._folder.path())
-        self.transport = ProcessTransport(folder, self._chosenPython, self.log, self.faults)
+        self.transport = ProcessTransport(folder, self.chosenPython, self.log, self.faults)
         self.workbench = Workbench(scene, self.transport, folder, log=self.log)
         self._makeSections()
         self._observeScene()
@@ -59,6 +62,7 @@ class Panel:
         self.segments = SegmentsSection(self)
         self.points = PointsSection(self)
         self.automatic = AutomaticSection(self)
+        self.finetune = FinetuneSection(self)
         self.evaluate = EvaluateSection(self)
         self.shortcuts = Shortcuts(self)
         self.settings = SettingsSection(self)
@@ -68,6 +72,7 @@ class Panel:
             self.segments,
             self.points,
             self.automatic,
+            self.finetune,
             self.evaluate,
             self.shortcuts,
             self.settings,
@@ -115,6 +120,8 @@ class Panel:
             closing.callback(self._folder.remove)
             closing.callback(self.transport.close)
             closing.callback(self.workbench.close)
+            for worker in list(self.leaving):
+                closing.callback(worker.close)
             for part in self.parts:
                 closing.callback(part.close)
             closing.callback(self._observers.close)
@@ -149,7 +156,8 @@ class Panel:
         if not self.closed:
             self.ui.logView.appendPlainText(text)
 
-    def _chosenPython(self) -> str:
+    def chosenPython(self) -> str:
+        """The program that the person named for the segmentation process, or an empty text."""
         return self.preferences.text("Python").strip()
 
     def _onChanged(self) -> None:

@@ -93,6 +93,13 @@ class SetupSection(Part):
         """Whether nothing has to be installed or downloaded first."""
         return not self.missing() and self.weightsAreHere()
 
+    def useWeights(self, weights: str) -> None:
+        """Choose other weights, and load them if possible; new ones are looked for first."""
+        self.panel.preferences.set("Model", weights)
+        self.lookAgain()
+        self._fillModels()
+        self.loadIfPossible()
+
     def loadIfPossible(self) -> None:
         """Load the model when all is there and a CT was chosen, so that the first click need not wait for it."""
         if self.workbench.volume is not None and self.canLoad():
@@ -151,7 +158,8 @@ class SetupSection(Part):
         """Another model was chosen."""
         if self.listening:
             with self.usable():
-                self._choose(str(self.ui.modelSelector.itemData(index)))
+                self.panel.preferences.set("Model", str(self.ui.modelSelector.itemData(index)))
+                self.loadIfPossible()
 
     def onModelFile(self) -> None:
         """Take weights from a file."""
@@ -159,8 +167,7 @@ class SetupSection(Part):
             path = qt.QFileDialog.getOpenFileName(self.panel.root, "Weights", "", FILE_FILTER)
             if path:
                 find_weights(path)  # complains about a file that holds no weights
-                self._choose(path)
-                self._fillModels()
+                self.useWeights(path)
 
     def onDeviceActivated(self, index: int) -> None:
         """Another device was chosen."""
@@ -243,10 +250,6 @@ class SetupSection(Part):
         note = f" {model.note[0].upper()}{model.note[1:]}." if model.note else ""
         demonstration = " For trying things out, not for results." if model.demonstration else ""
         return f"Ready: {model.title} on {model.device_description}.{demonstration}{slow}{only}{note}"
-
-    def _choose(self, weights: str) -> None:
-        self.panel.preferences.set("Model", weights)
-        self.loadIfPossible()
 
     def _onDownloaded(self, _path: str) -> None:
         with self.usable():
