@@ -166,6 +166,13 @@ class Screen:
         self.page.mouse.move(left, top)
         self.page.mouse.click(left, top)
 
+    def wheel(self, view: str, turns: float) -> None:
+        """Turn the mouse wheel over the middle of a view."""
+        box = self.area(view).bounding_box()
+        assert box is not None
+        self.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        self.page.mouse.wheel(0, -120 * turns)
+
     def ras_of(self, view: str, x: float, y: float) -> npt.NDArray[np.float64]:
         """The world position of a pixel of a view, by the slice node's own matrix."""
         values, box = self.state(f"slice_{view}"), self.area(view).bounding_box()
@@ -252,12 +259,12 @@ class Screen:
         for message in self.state("messages"):
             self.trigger("close_message", message["n"])
         self.trigger("set_layout", "four")
-        self.page.evaluate(
-            "() => { window.trame.state.set('chosen', []); window.trame.state.set('class_search', ''); }"
-        )
+        for name, value in (("chosen", []), ("class_search", ""), ("dialog", ""), ("tree_open", {}), ("renaming", "")):
+            self.page.evaluate("([name, value]) => window.trame.state.set(name, value)", [name, value])
         if self.state("placing"):
             self.trigger("act", "escape")
         self.wait("!s.segments.length && !s.placing && !s.chosen.length && s.layout === 'four' && !s.messages.length")
+        self.wait("!s.dialog && !s.class_search")
         self.trigger("fit_all")
         self.idle()
 

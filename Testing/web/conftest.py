@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 import nibabel
 import pytest
 from browsing import CHROMIUM_ARGUMENTS, PATIENCE, ROOT, Screen, ViewerProcess, chromium
-from hypothesis import settings
+from hypothesis import settings as hypothesis_settings
 
 from VISTA3DLib.phantom import PhantomSettings, make_phantom
 from VISTA3DLib.volume import Volume
 
-settings.register_profile("house", deadline=None)
-settings.load_profile("house")
+hypothesis_settings.register_profile("house", deadline=None)
+hypothesis_settings.load_profile("house")
 
 
 @pytest.fixture(scope="session")
@@ -75,8 +75,11 @@ def real_ct() -> Path:
 
 @pytest.fixture(scope="session")
 def small_volume() -> Volume:
-    """A coarse phantom that lies askew: quick to open, and its axes are nobody's."""
-    phantom = make_phantom(PhantomSettings(spacing=(5.1, 4.3, 6.7), rotation_deg=(7.0, -11.0, 16.0), axes="RAS"))
+    """A coarse part of the phantom that lies askew: quick to open and to segment, and its axes are nobody's."""
+    settings = PhantomSettings(
+        spacing=(5.1, 4.3, 6.7), field_of_view=(210.0, 190.0, 180.0), rotation_deg=(7.0, -11.0, 16.0), axes="RAS"
+    )
+    phantom = make_phantom(settings)
     return Volume(array=phantom.array, affine=phantom.affine, name="askew")
 
 

@@ -167,6 +167,22 @@ def test_dicom_seg_needs_a_ct_from_dicom_and_then_is_written(
     assert found.full_mask(found.segments[0]).any()
 
 
+def test_an_automatic_run_brings_its_segments_in_one_step(empty: ViewerProcess, screen: Screen, small_ct: Path) -> None:
+    opened(screen, empty, small_ct)
+    screen.page.get_by_role("button", name="muscles", exact=True).click()
+    screen.wait("s.chosen.length === 10")
+    screen.press("r")
+    screen.wait("s.segments.length > 0")
+    screen.idle()
+    count = len(screen.state("segments"))
+    assert screen.state("selected") is None
+    assert all(" ml" in segment["ml"] for segment in screen.state("segments"))
+    screen.press("Control+z")
+    screen.wait("!s.segments.length")
+    screen.press("Control+y")
+    screen.wait("s.segments.length === a", count)
+
+
 def test_a_worker_that_dies_is_replaced_and_the_click_is_answered(
     empty: ViewerProcess, screen: Screen, small_ct: Path
 ) -> None:
