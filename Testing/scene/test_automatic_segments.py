@@ -215,6 +215,22 @@ def test_labels_arrive_on_the_geometry_that_a_segmentation_has(make_table: Calla
         assert table.bench.volume_ml(ids(table)[class_id]) == pytest.approx(voxels)
 
 
+def test_a_segment_that_comes_after_a_run_was_undone_has_no_voxels_of_it(table: Table) -> None:
+    run(table)
+    inner = table.bench.segmentation.GetSegmentation()
+    inner.AddEmptySegment("guest", "guest")  # on the labelmap of the run, and here to stay
+    ledger_of(table).watcher.accept()
+    table.bench.undo()
+    assert [s.id for s in table.bench.segments] == ["guest"]
+    for name in "abcdef":
+        inner.AddEmptySegment(name, name)
+    assert not any(table.mask(s.id).any() for s in table.bench.segments)
+
+
+def ledger_of(table: Table) -> Any:
+    return table.bench._bench.needed_ledger()
+
+
 def test_deleting_one_of_many_and_undoing_leaves_the_others_alone(table: Table) -> None:
     run(table)
     before = picture(table.bench.segmentation)

@@ -34,10 +34,10 @@ class AutomaticDesk:
     def run(self, classes: Classes, roi: Any, *, overlapping: bool, smooth: bool) -> None:
         """Segment classes, inside a markups ROI if one is given. A run that goes on is cancelled."""
         volume = self._bench.needed_volume()
-        self.check(classes)
+        wanted = self.checked(classes)
         box = None if roi is None else box_of_roi(roi, volume)
         self._jobs.cancel_all(State.AUTOMATIC, State.SEQUENCE)
-        arguments = {"classes": list(classes), "roi": box_values(box), "overlapping": overlapping, "smooth": smooth}
+        arguments = {"classes": wanted, "roi": box_values(box), "overlapping": overlapping, "smooth": smooth}
         self._link.ask(State.AUTOMATIC, "segment_classes", arguments, lambda values: self._take_in(values, box))
 
     def estimate(
@@ -45,20 +45,22 @@ class AutomaticDesk:
     ) -> None:
         """What a run would cost."""
         volume = self._bench.needed_volume()
-        self.check(classes)
+        wanted = self.checked(classes)
         box = None if roi is None else box_of_roi(roi, volume)
-        arguments = {"classes": list(classes), "roi": box_values(box), "overlapping": overlapping}
+        arguments = {"classes": wanted, "roi": box_values(box), "overlapping": overlapping}
         self._link.ask(State.OTHER, "estimate", arguments, done)
 
-    def check(self, classes: Classes) -> None:
-        """Say at once what the worker would refuse later. Raises ``ClassError``."""
+    def checked(self, classes: Classes | str) -> list[int | str]:
+        """The classes as a list. Says at once what the worker would refuse later: raises ``ClassError``."""
+        wanted = [classes] if isinstance(classes, str) else list(classes)
         model = self._link.model
         if model is not None:
             if not model.automatic:
                 raise ClassError(
                     f"{model.title} was not trained for automatic segmentation.", "Click, or choose another model."
                 )
-            model.catalogue.resolve_many(list(classes))
+            model.catalogue.resolve_many(wanted)
+        return wanted
 
     def _take_in(self, values: Values, roi: Box | None) -> None:
         with self._bench.guarded():

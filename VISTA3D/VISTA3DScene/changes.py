@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import slicer
 
 from VISTA3DLib.geometry import Box, FloatArray
-from VISTA3DScene.lattice import LatticeMask, image_box, oriented_image
+from VISTA3DScene.lattice import LatticeMask, image_box, image_values, oriented_image
 from VISTA3DScene.packed import PackedImage, PackedMask
 from VISTA3DScene.segment_masks import (
     LABELMAP,
@@ -309,11 +310,29 @@ class LayerAdded:
     def undo(self, segmentation: Any) -> Touched:
         """Take them away."""
         inner = segmentation.GetSegmentation()
-        for segment_id, _, _ in self.segments:
-            segment = segment_of(segmentation, segment_id)
-            detach(segment)
+        touched = self._clear_shared(segmentation)
+        for segment_id in self.segment_ids:
+            detach(segment_of(segmentation, segment_id))
             inner.RemoveSegment(segment_id)
-        return []
+        return touched
+
+    def _clear_shared(self, segmentation: Any) -> Touched:
+        """Clear the voxels where somebody else shares the labelmap: a new segment may get one of the labels again."""
+        inner = segmentation.GetSegmentation()
+        mine = set(self.segment_ids)
+        others = [labelmap_of(inner.GetSegment(i)) for i in inner.GetSegmentIDs() if i not in mine]
+        shared = {id(image): image for image in others if image is not None}
+        touched: Touched = []
+        for image in shared.values():
+            own = [inner.GetSegment(i) for i in mine]
+            labels = [s.GetLabelValue() for s in own if s is not None and labelmap_of(s) is image]
+            if labels:
+                values = image_values(image)
+                values[np.isin(values, labels)] = 0
+                image.GetPointData().GetScalars().Modified()
+                image.Modified()
+                touched.append((image, image_box(image)))
+        return touched
 
     def redo(self, segmentation: Any) -> Touched:
         """Bring them: one image, whatever their number."""

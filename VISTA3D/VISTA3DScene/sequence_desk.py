@@ -40,11 +40,11 @@ class SequenceDesk:
     def run(self, browser: Any, classes: Classes, roi: Any) -> None:
         """Segment classes in all frames that a browser has of the volume."""
         volume = self._bench.needed_volume()
-        self._automatic.check(classes)
+        wanted = self._automatic.checked(classes)
         series = FrameSeries(self._bench.scene, browser, volume)
         box = None if roi is None else box_of_roi(roi, volume)
         self._jobs.cancel_all(State.AUTOMATIC, State.SEQUENCE)
-        arguments = {"classes": list(classes), "roi": box_values(box), "overlapping": False, "smooth": False}
+        arguments = {"classes": wanted, "roi": box_values(box), "overlapping": False, "smooth": False}
         self._ask(series, arguments, [])
 
     def _ask(self, series: FrameSeries, arguments: dict[str, Any], made: list[Any]) -> None:
