@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fake_worker import slab
 from odd_volumes import odd_affine
-from scene_host import make_segmentation, make_transform, make_volume, make_warp
+from scene_host import make_segmentation, make_transform, make_volume, make_warp, vtk_matrix
 from scene_table import Table
 from test_coordinates import MOVE, volume_middle
 from test_ledger import picture
@@ -125,15 +125,13 @@ def test_a_region_of_interest_bounds_what_is_written(table: Table, scene: Any) -
     roi = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
     box = Box(start=(2, 4, 5), stop=(28, 14, 15))
     corners = np.array([grid.to_world(v) for v in (np.array(box.start) - 0.4, np.array(box.stop) - 0.6)])
-    roi.SetXYZ(*corners.mean(axis=0)) if hasattr(roi, "SetXYZ") else roi.SetCenter(*corners.mean(axis=0))
+    roi.SetCenter(*corners.mean(axis=0))
     axes = np.eye(4)
     axes[:3, :3] = grid.affine[:3, :3] / np.array(grid.spacing)
     axes[:3, 3] = corners.mean(axis=0)
-    from scene_host import vtk_matrix
-
     roi.SetAndObserveObjectToNodeMatrix(vtk_matrix(axes))
     roi.SetSize(*(np.array(box.shape) - 0.2) * grid.spacing)
-    table.bench.segment_classes([7], roi=roi)
+    table.bench.segment_classes([7, 3], roi=roi)
     table.settle()
     assert not table.failures
     assert table.worker.requests[-1][1]["roi"] == {"start": list(box.start), "stop": list(box.stop)}

@@ -52,7 +52,7 @@ class AutomaticDesk:
 
     def checked(self, classes: Classes | str) -> list[int | str]:
         """The classes as a list. Says at once what the worker would refuse later: raises ``ClassError``."""
-        wanted = [classes] if isinstance(classes, str) else list(classes)
+        wanted: list[int | str] = [classes] if isinstance(classes, str) else list(classes)
         model = self._link.model
         if model is not None:
             if not model.automatic:

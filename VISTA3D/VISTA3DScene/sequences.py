@@ -13,9 +13,8 @@ def sequence_browser_of(scene: Any, node: Any) -> Any:
     """The sequence browser whose proxy a node is; None if there is none."""
     if node is None:
         return None
-    browsers = scene.GetNodesByClass("vtkMRMLSequenceBrowserNode")
-    for n in range(browsers.GetNumberOfItems()):
-        browser = browsers.GetItemAsObject(n)
+    for n in range(scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")):
+        browser = scene.GetNthNodeByClass(n, "vtkMRMLSequenceBrowserNode")
         if browser.GetSequenceNode(node) is not None:
             return browser
     return None
