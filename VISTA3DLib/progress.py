@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from VISTA3DLib.errors import CancelledError
 
@@ -15,7 +15,8 @@ from VISTA3DLib.errors import CancelledError
 class Progress:
     """One report: ``done`` of ``total`` steps of ``stage``; ``seconds_left`` is None until it can be known.
 
-    ``note`` is a sentence for the person (a fallback that was taken, for example), empty most of the time.
+    ``note`` is a sentence for the person (a fallback that was taken, for example), empty most of the time. ``values``
+    are numbers by name that the stage measures on its way (loss, Dice), for a plot.
     """
 
     stage: str
@@ -23,6 +24,7 @@ class Progress:
     total: int
     seconds_left: float | None = None
     note: str = ""
+    values: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def fraction(self) -> float:
@@ -71,13 +73,22 @@ class Tracker:
         self._cancel.check()
         self._callback(Progress(stage=stage, done=0, total=total))
 
-    def step(self, count: int = 1, note: str = "") -> None:
-        """Report ``count`` more finished steps. Raises ``CancelledError`` if cancelled."""
+    def step(self, count: int = 1, note: str = "", values: Mapping[str, float] | None = None) -> None:
+        """Report ``count`` more finished steps, and what was measured. Raises ``CancelledError`` if cancelled."""
         self._cancel.check()
         self.done += count
         elapsed = time.monotonic() - self._start
         left = elapsed / self.done * (self.total - self.done) if self.done else None
-        self._callback(Progress(stage=self.stage, done=self.done, total=self.total, seconds_left=left, note=note))
+        self._callback(
+            Progress(
+                stage=self.stage,
+                done=self.done,
+                total=self.total,
+                seconds_left=left,
+                note=note,
+                values=dict(values or {}),
+            )
+        )
 
     def note(self, text: str) -> None:
         """Report a sentence without a step."""

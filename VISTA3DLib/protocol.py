@@ -163,6 +163,7 @@ def progress_values(progress: Progress) -> dict[str, Any]:
         "total": progress.total,
         "seconds_left": progress.seconds_left,
         "note": progress.note,
+        **({"values": dict(progress.values)} if progress.values else {}),
     }
 
 
@@ -191,6 +192,7 @@ def _event(message: Mapping[str, Any]) -> Event:
                 total=int(message["total"]),
                 seconds_left=None if left is None else float(left),
                 note=str(message.get("note", "")),
+                values={str(k): float(v) for k, v in dict(message.get("values", {})).items()},
             ),
         )
     raise ValueError(f"type {kind!r}")

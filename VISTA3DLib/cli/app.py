@@ -14,9 +14,11 @@ from VISTA3DLib.cli.cohort import cohort
 from VISTA3DLib.cli.console import show_error
 from VISTA3DLib.cli.doctor import doctor
 from VISTA3DLib.cli.evaluate import evaluate
+from VISTA3DLib.cli.finetune import finetune
 from VISTA3DLib.cli.pseudo_labels import pseudo_labels
 from VISTA3DLib.cli.segment import segment
 from VISTA3DLib.cli.supervoxels import supervoxels
+from VISTA3DLib.cli.train import train
 from VISTA3DLib.cli.view import view
 from VISTA3DLib.cli.weights import weights
 from VISTA3DLib.errors import CancelledError, VISTA3DError
@@ -37,6 +39,8 @@ app.command(name="pseudo-labels")(pseudo_labels)
 app.command()(cohort)
 app.command()(doctor)
 app.command()(evaluate)
+app.command()(train)
+app.command()(finetune)
 
 
 @app.callback(invoke_without_command=True)
@@ -60,6 +64,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 130
     except VISTA3DError as error:
         show_error(error.message, error.fix)
+        return 2
+    except MemoryError:
+        show_error("There is not enough memory for this.", "Close other programs, or crop the CT.")
         return 2
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

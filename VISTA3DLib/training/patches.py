@@ -36,6 +36,7 @@ from VISTA3DLib.preprocess import foreground_box, prepare_volume
 from VISTA3DLib.resample import resample_nearest
 from VISTA3DLib.settings import HUWindow, NetworkSettings, find_mode
 from VISTA3DLib.training.datalist import Case, DataList, LabelMapping
+from VISTA3DLib.training.settings import LabelKind
 from VISTA3DLib.volume import Volume
 
 UNKNOWN = -1  # label value of voxels about which nothing is known
@@ -133,6 +134,7 @@ class PatchSource:
         pseudo_ids: Sequence[int] = (),
         seed: int = 0,
         window: Index3 | None = None,
+        crop_on: LabelKind = "pseudo_label",
     ) -> None:
         self.cases = tuple(cases)
         self._window = window or settings.window
@@ -140,6 +142,7 @@ class PatchSource:
         self._pseudo_ids = tuple(pseudo_ids)
         self._count = patches_per_case
         self._augment = augment
+        self._crop_on: LabelKind = crop_on
         self._prepared = self._load(cache)
 
     def __len__(self) -> int:
@@ -159,7 +162,7 @@ class PatchSource:
             [
                 PrepareCase(self._data, self._settings),
                 SpatialPadd(keys, self._settings.window, allow_missing_keys=True),
-                _ClassIndices(self._settings.class_table),
+                _ClassIndices(self._crop_on),
                 _PlainItem(),
             ]
         )
@@ -172,7 +175,13 @@ class PatchSource:
         )
 
     def _cache_key(self) -> bytes:
-        grid = (self._settings.spacing, self._settings.window, self._settings.intensity, self._data.digest)
+        grid = (
+            self._settings.spacing,
+            self._settings.window,
+            self._settings.intensity,
+            self._data.digest,
+            self._crop_on,
+        )
         return bytes(pickle_hashing(repr(grid)))
 
     def _random_part(self, item: Mapping[str, Any]) -> Compose:
@@ -223,15 +232,15 @@ def typed_errors() -> Iterator[None]:
 
 
 class _ClassIndices(MapTransform):
-    """Where each class lies, so that crops can be centred on any of them (on pseudo labels where there are some)."""
+    """Where each class lies, so that crops can be centred on any of them; on the other map where ``first`` is empty."""
 
-    def __init__(self, class_table: int) -> None:
+    def __init__(self, first: LabelKind) -> None:
         super().__init__(_MAPS, allow_missing_keys=True)
-        self._table = class_table
+        self._order = (first, "label" if first == "pseudo_label" else "pseudo_label")
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         result = dict(data)
-        key = next((k for k in ("pseudo_label", "label") if k in result and bool((result[k] > 0).any())), None)
+        key = next((k for k in self._order if k in result and bool((result[k] > 0).any())), None)
         if key is None:
             return result
         classes = int(result[key].max()) + 1
@@ -255,13 +264,17 @@ class _PlainItem(Transform):
 
 def _read_labels(path: Path, volume: Volume, case: Case) -> npt.NDArray[Any]:
     labels = read_volume(path)
-    if not labels.grid.same_as(volume.grid, tolerance=0.1):
+    check_same_grid(case.id, path, labels.grid, volume.grid)
+    return np.asarray(np.rint(labels.array), dtype=np.int32)
+
+
+def check_same_grid(case: str, path: Path, labels: Grid, image: Grid) -> None:
+    """Raise ``ReadError`` for a label map that does not lie on its image's grid."""
+    if not labels.same_as(image, tolerance=0.1):
         raise ReadError(
-            f"{path} of case {case.id} has another grid than its image: {_describe(labels.grid)} against "
-            f"{_describe(volume.grid)}.",
+            f"{path} of case {case} has another grid than its image: {_describe(labels)} against {_describe(image)}.",
             "Resample the label to the image.",
         )
-    return np.asarray(np.rint(labels.array), dtype=np.int32)
 
 
 def _describe(grid: Grid) -> str:

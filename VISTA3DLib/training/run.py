@@ -19,6 +19,7 @@ from VISTA3DLib.training.catalogue import trained_catalogue
 from VISTA3DLib.training.datalist import DataList, read_datalist
 from VISTA3DLib.training.distributed import join_world
 from VISTA3DLib.training.phantom_cases import DATASET, phantom_mapping, write_phantom_cases
+from VISTA3DLib.training.point_start import start_point_head
 from VISTA3DLib.training.settings import TrainingSettings
 from VISTA3DLib.training.trainer import Trainer
 from VISTA3DLib.training.validation import DiceValidator
@@ -67,11 +68,17 @@ def start_network(settings: TrainingSettings, data: DataList) -> tuple[VISTA3D, 
     if settings.start is not None:
         network, found = load_weights(settings.start)
         catalogue = trained_catalogue(found.catalogue, trained, settings.classes, keep_base=True)
+        if settings.new_point_head:
+            network.point_head = seeded_network(found, settings.seed).point_head
+            start_point_head(network)
         return network, replace(found, catalogue=catalogue)
     catalogue = trained_catalogue(ClassCatalogue.load(), trained, settings.classes)
     plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.network.items()}
     network_settings = NetworkSettings(catalogue=catalogue, **plain)
-    return seeded_network(network_settings, settings.seed), network_settings
+    network = seeded_network(network_settings, settings.seed)
+    if settings.new_point_head:
+        start_point_head(network)
+    return network, network_settings
 
 
 def trained_ids(data: DataList) -> tuple[int, ...]:

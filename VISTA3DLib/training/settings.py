@@ -52,6 +52,7 @@ class StageSettings:
     zero_shot_prob: float = 0.0
     window: Index3 | None = None
     clip_norm: float = 12.0
+    schedule_epochs: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("drop_label_prob", "drop_point_prob", "skip_iterations", "zero_shot_prob"):
@@ -125,6 +126,9 @@ class TrainingSettings:
     ``network`` are the fields of ``NetworkSettings`` that differ from the published CT model (only without
     ``start``). ``classes`` names new class ids; ``point_only`` are ids that only points ask for (lesions that have no
     class). ``fold`` is held back for validation. ``phantoms``: how many synthetic cases to add.
+    ``crop_on``: the map whose classes patches are centred on, where a case has both. ``pseudo_ids``: the classes of
+    the pseudo labels, None for all that the model segments. ``new_point_head``: begin with a point head in which a
+    click marks its surroundings (``point_start``), whatever ``start`` says; for networks of few filters.
     """
 
     name: str
@@ -142,6 +146,9 @@ class TrainingSettings:
     cache: Path | None = None
     augment: bool = True
     phantoms: int = 0
+    crop_on: LabelKind = "pseudo_label"
+    pseudo_ids: tuple[int, ...] | None = None
+    new_point_head: bool = False
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -153,15 +160,27 @@ class TrainingSettings:
         return {k: str(v) if isinstance(v, Path) else v for k, v in plain.items()}
 
 
+def packaged_configurations() -> dict[str, Path]:
+    """The configurations that come with the library, by name: the paper's stages, and the packaged weights' recipe."""
+    folder = Path(__file__).parents[1] / "data" / "training"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
 def read_training_settings(path: Path) -> TrainingSettings:
     """Read a YAML or JSON configuration; each stage is one of ``STAGES`` by ``use:`` with fields to change.
 
-    Paths are relative to the file. Raises ``ReadError`` for unreadable files, ``SettingsError`` for unknown fields.
+    ``path`` may be the name of a packaged configuration, whose paths are relative to the working folder; else they are
+    relative to the file. Raises ``ReadError`` for unreadable files, ``SettingsError`` for unknown fields.
     """
+    packaged = None if path.exists() else packaged_configurations().get(str(path))
+    base = path.parent if packaged is None else Path()
+    path = packaged or path
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ReadError(f"The configuration {path} cannot be read: {error.strerror}.", "Check the path.") from error
+        named = ", ".join(packaged_configurations())
+        fix = f"Check the path, or use one of the packaged: {named}."
+        raise ReadError(f"The configuration {path} cannot be read: {error.strerror}.", fix) from error
     except yaml.YAMLError as error:
         raise ReadError(f"The configuration {path} is no YAML or JSON: {error}.", "Repair it.") from error
     if not isinstance(document, dict):
@@ -170,7 +189,9 @@ def read_training_settings(path: Path) -> TrainingSettings:
     values["stages"] = tuple(_read_stage(s) for s in values.get("stages") or ())
     for name in ("data", "output", "cache"):
         if values.get(name) is not None:
-            values[name] = path.parent / str(values[name])
+            values[name] = base / str(values[name])
+    if values.get("pseudo_ids") is not None:
+        values["pseudo_ids"] = tuple(int(i) for i in values["pseudo_ids"])
     values["point_only"] = tuple(int(i) for i in values.get("point_only") or ())
     values["classes"] = {int(k): str(v) for k, v in (values.get("classes") or {}).items()}
     known = {f.name for f in fields(TrainingSettings)}

@@ -40,7 +40,8 @@ class Trainer:
     """Trains ``network`` by the stages of ``settings`` on the cases of ``data`` that are not held back.
 
     ``validate`` scores the network on held-back cases (name -> Dice; the mean decides which weights are the best).
-    The output folder gets ``last`` and ``best`` weights, the history, and the state to resume from.
+    ``about`` is added to the checkpoints' metadata. The output folder gets ``last`` and ``best`` weights, the history,
+    and the state to resume from.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class Trainer:
         validate: Validator | None = None,
         progress: ProgressCallback | None = None,
         cancel: Cancel | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
+        self._about = dict(about or {})
         self.network = network.to(runtime.device)
         if runtime.device.type != "mps":
             self.network = self.network.to(memory_format=torch.channels_last_3d)
@@ -110,8 +113,9 @@ class Trainer:
                 losses = self._run_epoch(trainer, source, epoch, schedule, tracker)
             self._epoch = epoch + 1
             rate = float(optimiser.param_groups[0]["lr"])
-            self._finish_epoch(stage, losses, time.monotonic() - start, rate)
+            record = self._finish_epoch(stage, losses, time.monotonic() - start, rate)
             self._save_state(optimiser, schedule)
+            tracker.step(0, values=_measured(record))
 
     def _run_epoch(
         self,
@@ -137,6 +141,7 @@ class Trainer:
 
     def _source(self, stage: StageSettings) -> PatchSource:
         cases = [c for c in self.data.split(self.settings.fold)[0] if _usable(c, stage)]
+        everything = self.network_settings.catalogue.sets.get("everything", ())
         return PatchSource(
             cases,
             self.data,
@@ -144,7 +149,8 @@ class Trainer:
             patches_per_case=stage.patches_per_case,
             augment=self.settings.augment,
             cache=self.settings.cache,
-            pseudo_ids=self.network_settings.catalogue.sets.get("everything", ()),
+            pseudo_ids=everything if self.settings.pseudo_ids is None else self.settings.pseudo_ids,
+            crop_on=self.settings.crop_on,
             seed=self.settings.seed,
             window=stage.window,
         )
@@ -152,14 +158,16 @@ class Trainer:
     def _schedule(
         self, optimiser: torch.optim.Optimizer, stage: StageSettings, steps_per_epoch: int
     ) -> torch.optim.lr_scheduler.LRScheduler:
-        total = stage.epochs * steps_per_epoch + 1
+        total = (stage.schedule_epochs or stage.epochs) * steps_per_epoch + 1
         return WarmupCosineSchedule(  # type: ignore[no-any-return]
             optimiser, warmup_steps=stage.warmup_steps, t_total=total, warmup_multiplier=0.1
         )
 
-    def _finish_epoch(self, stage: StageSettings, losses: Sequence[float], seconds: float, rate: float) -> None:
+    def _finish_epoch(self, stage: StageSettings, losses: Sequence[float], seconds: float, rate: float) -> EpochRecord:
         if not self.world.leads:
-            return
+            return EpochRecord(
+                stage=stage.name, epoch=self._epoch, patches=len(losses), loss=0.0, seconds=seconds, learning_rate=rate
+            )
         last_epoch = self._epoch == stage.epochs
         scores: Mapping[str, float] = {}
         if self._validate is not None and (last_epoch or self._epoch % stage.validate_every == 0):
@@ -182,11 +190,13 @@ class Trainer:
         if final_stage and dice is not None and dice > self._best:
             self._best = dice
             self._save(BEST, metadata)
+        return record
 
     def metadata(self, scores: Mapping[str, float]) -> dict[str, Any]:
         """What is written into a checkpoint beside its settings."""
         return {
             "title": self.settings.name,
+            **self._about,
             "training": self.settings.to_dict(),
             "data_list": {"name": self.data.name, "sha256": self.data.digest},
             "dice": dict(scores),
@@ -230,6 +240,11 @@ class Trainer:
             self._stage_index, self._epoch = self._stage_index + 1, 0
         else:
             self._loop_state = {"optimiser": state["optimiser"], "schedule": state["schedule"]}
+
+
+def _measured(record: EpochRecord) -> dict[str, float]:
+    values = {"epoch": float(record.epoch), "loss": record.loss, "learning_rate": record.learning_rate}
+    return values if record.dice is None else {**values, "dice": record.dice}
 
 
 def freeze_branches(network: VISTA3D, stage: StageSettings) -> None:

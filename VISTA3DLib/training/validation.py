@@ -56,11 +56,11 @@ class DiceValidator:
         if not by_points:
             found = session.segment_classes([class_id], overlapping=True, keep_features=True).mask(class_id)
         else:
-            click = Point(ras=_three(volume.grid.to_world(deepest_voxel(target, volume.grid.spacing))))
+            click = Point(ras=as_three(volume.grid.to_world(deepest_voxel(target, volume.grid.spacing))))
             known = class_id if class_id in self._settings.catalogue else None
             result = session.segment_points([click], class_id=known, zero_shot=known is None)
             found = result.to_full()
-        return 2.0 * float((found & target).sum()) / float(found.sum() + target.sum())
+        return dice(found, target)
 
     def _load(self, case: Case, mapping: Mapping[int, int]) -> tuple[Volume, npt.NDArray[np.int16]]:
         if case.id not in self._loaded:
@@ -74,6 +74,11 @@ class DiceValidator:
         return catalogue[class_id].name if class_id in catalogue else f"class {class_id}"
 
 
+def dice(found: npt.NDArray[np.bool_], target: npt.NDArray[np.bool_]) -> float:
+    """The Dice coefficient of two masks, of which ``target`` is not empty."""
+    return 2.0 * float((found & target).sum()) / float(found.sum() + target.sum())
+
+
 def deepest_voxel(mask: npt.NDArray[np.bool_], spacing: Sequence[float]) -> tuple[int, int, int]:
     """The voxel of a mask that is furthest from its border, in mm; the image's border counts as one."""
     depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
@@ -81,6 +86,7 @@ def deepest_voxel(mask: npt.NDArray[np.bool_], spacing: Sequence[float]) -> tupl
     return int(i), int(j), int(k)
 
 
-def _three(values: npt.ArrayLike) -> tuple[float, float, float]:
+def as_three(values: npt.ArrayLike) -> tuple[float, float, float]:
+    """Three numbers as a tuple."""
     r, a, s = (float(v) for v in np.asarray(values))
     return r, a, s

@@ -45,6 +45,7 @@ class Operations:
             "warm": self._warm,
             "download": self._download,
             "compare_segmentations": self._compare_segmentations,
+            "finetune": self._finetune,
         }
 
     def perform(
@@ -191,6 +192,11 @@ class Operations:
         from VISTA3DLib.worker.evaluation_operations import compare_segmentations
 
         return compare_segmentations(arguments, lambda name: self._array(name, mapped=True), progress, cancel)
+
+    def _finetune(self, arguments: Mapping[str, Any], progress: ProgressCallback, cancel: Cancel) -> dict[str, Any]:
+        from VISTA3DLib.worker.training_operations import finetune
+
+        return finetune(arguments, lambda name: self._array(name, mapped=True), progress, cancel)
 
     def _loaded(self) -> LoadedModel:
         if self._model is None:

@@ -114,6 +114,6 @@ class _Reporter:
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
-        if progress.note or progress.done >= progress.total or now - self._last >= _REPORT_SECONDS:
+        if progress.note or progress.values or progress.done >= progress.total or now - self._last >= _REPORT_SECONDS:
             self._last = now
             self._server.report(self._number, progress)

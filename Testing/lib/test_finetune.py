@@ -1,0 +1,183 @@
+"""Few-shot fine-tuning: a new class is learned, clicks stay as they are, and a person is told what went wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+
+from VISTA3DLib.checkpoint import read_checkpoint
+from VISTA3DLib.classes import ClassCatalogue
+from VISTA3DLib.cli.app import run
+from VISTA3DLib.devices import Runtime
+from VISTA3DLib.errors import ReadError, SettingsError, TrainingError
+from VISTA3DLib.network import seeded_network
+from VISTA3DLib.phantom import PhantomSettings, make_phantom
+from VISTA3DLib.settings import NetworkSettings
+from VISTA3DLib.training.case_check import check_cases
+from VISTA3DLib.training.datalist import DataList, LabelMapping, parse_mapping, read_datalist
+from VISTA3DLib.training.finetune import FinetuneSettings, finetune
+from VISTA3DLib.training.settings import STAGES, TrainingSettings
+from VISTA3DLib.training.trainer import Trainer
+
+BASE = ClassCatalogue.load().restricted_to([1, 3])
+NETWORK = NetworkSettings(
+    catalogue=BASE, filters=8, blocks_down=(1, 1, 1), window=(32, 32, 32), spacing=(10.0, 10.0, 10.0)
+)
+
+
+def save_phantom(folder: Path, seed: int, values: dict[int, int]) -> dict[str, str]:
+    """A coarse phantom and its label map with some classes as other values, as an entry of a list."""
+    phantom = make_phantom(PhantomSettings(seed=seed, spacing=(10.0, 10.0, 10.0), variation=0.2, contrast=0.8))
+    labels = np.zeros(phantom.labels.shape, np.uint8)
+    for class_id, value in values.items():
+        labels[phantom.labels == class_id] = value
+    nibabel.save(nibabel.Nifti1Image(phantom.array, phantom.affine), folder / f"{seed}_ct.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(labels, phantom.affine), folder / f"{seed}_label.nii.gz")
+    return {"id": f"case{seed}", "image": f"{seed}_ct.nii.gz", "label": f"{seed}_label.nii.gz"}
+
+
+@pytest.fixture(scope="module")
+def start_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small weights that learned the liver and the spleen of another phantom."""
+    folder = tmp_path_factory.mktemp("start")
+    entry = save_phantom(folder, 7, {1: 1, 3: 3})
+    (folder / "list.json").write_text(json.dumps({"training": [entry], "label_mapping": [[1, 1], [3, 3]]}))
+    stage = replace(
+        STAGES["automatic-finetune"], freeze="none", epochs=30, patches_per_case=4, learning_rate=5e-3, max_backprompt=1
+    )
+    settings = TrainingSettings(
+        name="start", data=folder / "list.json", output=folder / "run", stages=(stage,), augment=False
+    )
+    trainer = Trainer(
+        seeded_network(NETWORK, 5), NETWORK, settings, read_datalist(settings.data), Runtime(device=torch.device("cpu"))
+    )
+    return trainer.run()
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A list with one phantom to train on and one to test on; label 7 is the heart, 9 something nobody maps."""
+    folder = tmp_path_factory.mktemp("cases")
+    entries = [save_phantom(folder, seed, {115: 7, 5: 9}) for seed in range(2)]
+    path = folder / "list.json"
+    path.write_text(json.dumps({"training": entries[:1], "testing": entries[1:]}))
+    return path
+
+
+def cases(phantoms: Path, *texts: str) -> DataList:
+    return read_datalist(phantoms, mapping=parse_mapping(list(texts) or ["7=140"], BASE))
+
+
+def quick(start: Path, output: Path, **changes: object) -> FinetuneSettings:
+    values = {"name": "taught", "output": output, "weights": str(start), "epochs": 1, "classes": {140: "heart mine"}}
+    return FinetuneSettings(**{**values, "device": "cpu", "precision": "fp32", "augment": False, **changes})
+
+
+def test_the_result_is_a_checkpoint_that_knows_the_old_classes_and_the_new_one(
+    start_weights: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    settings = quick(start_weights, tmp_path / "run", install=tmp_path / "models")
+    report = finetune(cases(phantoms), settings)
+    assert report.installed == tmp_path / "models" / "taught.safetensors"
+    stored = read_checkpoint(report.installed)
+    assert stored.settings is not None
+    assert stored.settings.catalogue.resolve_many(["everything"]) == (1, 3, 140)
+    assert stored.settings.catalogue[140].name == "heart mine"
+    assert report.point_branch_unchanged
+    assert report.measured_on == ("case1",)
+    assert not report.measured_on_training
+    assert report.before.automatic == {140: None}
+    assert report.before.one_click == report.after.one_click
+    plain = json.loads((tmp_path / "run" / "finetune.json").read_text())
+    assert plain["before"]["automatic"] == {"heart mine": None}
+    assert any("9" in note and "not mapped" in note for note in report.notes)
+    assert any("one training case" in note for note in report.notes)
+
+
+def test_the_paper_s_way_changes_what_clicks_use_and_says_so(
+    start_weights: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    report = finetune(cases(phantoms), quick(start_weights, tmp_path, train="everything", replay=False))
+    assert not report.point_branch_unchanged
+    assert not (tmp_path / "known").exists()
+
+
+def test_replay_holds_the_other_classes_where_training_without_it_moves_them(
+    start_weights: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    kept = {}
+    for replay in (True, False):
+        output = tmp_path / str(replay)
+        settings = quick(start_weights, output, epochs=12, learning_rate=5e-3, replay=replay, patches_per_case=4)
+        kept[replay] = finetune(cases(phantoms), settings).after.mean_others
+    assert kept[True] is not None
+    assert kept[False] is not None
+    assert kept[True] > kept[False] + 0.02
+
+
+@pytest.mark.slow
+def test_one_case_teaches_a_new_class(start_weights: Path, phantoms: Path, tmp_path: Path) -> None:
+    settings = quick(
+        start_weights, tmp_path, epochs=60, learning_rate=5e-3, train="everything", replay=False, patches_per_case=4
+    )
+    report = finetune(cases(phantoms), settings)
+    assert report.after.automatic[140] is not None
+    assert report.after.automatic[140] > 0.6
+
+
+def test_the_command_trains_prints_the_table_and_the_weights_are_listed(
+    start_weights: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("VISTA3D_MODELS", str(tmp_path / "models"))
+    arguments = ["finetune", "--data", str(phantoms), "-o", str(tmp_path / "mine"), "--map", "7=140", "--quiet"]
+    arguments += ["--class-name", "140=my heart", "-w", str(start_weights), "--epochs", "1", "--device", "cpu"]
+    assert run(arguments) == 0
+    printed = capsys.readouterr()
+    assert "my heart" in printed.out
+    assert "click branch is unchanged" in printed.err
+    assert run(["weights", "list", "--json"]) == 0
+    assert "mine" in [row["id"] for row in json.loads(capsys.readouterr().out)]
+
+
+def test_a_class_that_no_case_shows_stops_the_run(start_weights: Path, phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="No training case shows the heart mine"):
+        finetune(cases(phantoms, "8=140"), quick(start_weights, tmp_path))
+
+
+def test_a_label_on_another_grid_is_named(start_weights: Path, phantoms: Path, tmp_path: Path) -> None:
+    data = cases(phantoms)
+    other = tmp_path / "label.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 5, 6), np.uint8), np.eye(4)), other)
+    broken = replace(data, training=(replace(data.training[0], label=other),))
+    with pytest.raises(ReadError, match="case0 has another grid"):
+        finetune(broken, quick(start_weights, tmp_path))
+
+
+def test_the_traps_of_the_mapping_are_told(phantoms: Path) -> None:
+    data = cases(phantoms)
+    for pairs, words in (
+        (((7, 255),), "255"),
+        (((7, 2),), "is a group"),
+        (((7, 140), (9, 140)), "become one structure"),
+    ):
+        notes = check_cases(replace(data, mappings={"default": LabelMapping(pairs=pairs)}), ClassCatalogue.load())
+        assert any(words in note for note in notes), notes
+
+
+def test_names_and_ids_that_cannot_work_are_refused(start_weights: Path, phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no name for weights"):
+        quick(start_weights, tmp_path, name="a/b")
+    with pytest.raises(SettingsError, match="Class 700 is not in the model's table"):
+        finetune(cases(phantoms, "7=700"), quick(start_weights, tmp_path))
+    with pytest.raises(SettingsError, match="Class 141 is named but not in the mapping"):
+        finetune(cases(phantoms), quick(start_weights, tmp_path, classes={141: "x"}))
+    data = cases(phantoms)
+    folded = replace(data, training=tuple(replace(c, fold=0) for c in data.training))
+    with pytest.raises(ReadError, match="All cases are in fold"):
+        finetune(folded, quick(start_weights, tmp_path, fold=0))
