@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from odd_volumes import ODD_AFFINES, odd_affine
+from scipy import ndimage
 
 from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.cohort import causes, flags
@@ -51,6 +52,15 @@ def test_an_empty_structure_is_measured_as_nothing() -> None:
     volume = Volume(array=np.zeros((4, 4, 4), dtype=np.int16), affine=np.eye(4))
     (found,) = measured([segment(np.zeros((4, 4, 4), dtype=bool))], volume, CATALOGUE)
     assert (found.voxels, found.ml, found.mean_hu, found.border) == (0, 0.0, None, False)
+
+
+@given(st.tuples(*[st.integers(1, 4)] * 3), st.integers(0, 2**31), st.floats(0.05, 0.95))
+def test_parts_are_counted_in_masks_of_any_size(shape: tuple[int, int, int], seed: int, share: float) -> None:
+    mask = np.random.default_rng(seed).random(shape) < share
+    mask.setflags(write=False)  # as it comes through shared memory
+    volume = Volume(array=np.zeros(shape, dtype=np.int16), affine=np.eye(4))
+    (found,) = measured([segment(mask)], volume, CATALOGUE)
+    assert found.components == ndimage.label(mask, np.ones((3, 3, 3)))[1]
 
 
 @given(st.integers(0, 2), st.booleans())

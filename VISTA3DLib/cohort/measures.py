@@ -85,7 +85,8 @@ def _parts(mask: BoolArray) -> tuple[int, int]:
     """Number of 26-connected parts and the voxels of the largest."""
     import cc3d
 
-    mask = np.require(mask, requirements=["W"])  # what comes through shared memory is read-only, which cc3d refuses
-    labels, count = cc3d.connected_components(mask, connectivity=26, return_N=True)
+    # A border of background: cc3d 4.1 raises for some masks of a few voxels without one ([1, 0, 1], for example). The
+    # copy serves another purpose, too: what comes through shared memory is read-only, which cc3d refuses.
+    labels, count = cc3d.connected_components(np.pad(mask, 1), connectivity=26, return_N=True)
     sizes = np.bincount(labels.ravel(order="K"))
     return int(count), int(sizes[1:].max())
