@@ -66,14 +66,18 @@ class VISTA3DWidget(ScriptedLoadableModuleWidget):
         root.setMRMLScene(slicer.mrmlScene)
         self.logic = VISTA3DLogic()
         self.panel = Panel(root, slicer.mrmlScene, self.logic, self.resourcePath)
+        if self.parent.isEntered:  # the module was reloaded while it was open
+            self.panel.enter()
 
     def enter(self):
         """The module is opened: shortcuts work from now on."""
-        self.panel.enter()
+        if self.panel is not None:
+            self.panel.enter()
 
     def exit(self):
         """Another module is opened: shortcuts and place mode end."""
-        self.panel.exit()
+        if self.panel is not None:
+            self.panel.exit()
 
     def cleanup(self):
         """The panel goes away: end the worker, remove nodes, observers and files."""

@@ -88,6 +88,7 @@ class Host:
             "volumes": self._module_logic(slicer.vtkSlicerVolumesLogic, "Volumes"),
             "segmentations": self._module_logic(slicer.vtkSlicerSegmentationsModuleLogic, "Segmentations"),
             "markups": self._module_logic(slicer.vtkSlicerMarkupsLogic, "Markups"),
+            "sequences": self._module_logic(slicer.vtkSlicerSequencesLogic, "Sequences"),
             "plots": self._module_logic(slicer.vtkSlicerPlotsLogic, "Plots"),
         }
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene, True)

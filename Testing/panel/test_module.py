@@ -122,6 +122,30 @@ def test_entering_and_leaving_again_and_again_adds_nothing(a_clean_host: Any, a_
     assert a_clean_host.scene.GetNumberOfNodes() == nodes
 
 
+def test_leaving_after_the_cleanup_is_harmless(a_clean_host: Any, a_widget: Any) -> None:
+    a_widget.cleanup()
+    a_widget.exit()
+    a_widget.enter()
+    a_widget.cleanup()
+    assert a_widget.panel is None
+
+
+def test_a_panel_that_is_built_in_an_open_module_is_entered(a_clean_host: Any, a_shown_ct: Any) -> None:
+    """As after *Reload*."""
+    import importlib
+
+    import module_base
+    from opening import close_widget
+
+    proxy = module_base.ParentProxy(module_base.WidgetParent())
+    proxy.isEntered = True
+    widget = importlib.import_module("VISTA3D").VISTA3DWidget(proxy)
+    widget.setup()
+    assert widget.panel.shortcuts.enabled
+    assert widget.panel.workbench.volume is a_shown_ct
+    close_widget(a_clean_host, widget)
+
+
 def test_the_module_s_file_is_wiring_only() -> None:
     lines = (ROOT / "VISTA3D" / "VISTA3D.py").read_text().splitlines()
     assert len(lines) < 150

@@ -254,6 +254,44 @@ class TestAutomatic:
         assert set(a_panel.state.classes) == {LIVER, SPLEEN}
 
 
+class TestSequences:
+    @pytest.fixture
+    def a_browser(self, a_clean_host: Any) -> Any:
+        """A sequence browser with a CT of two time points."""
+        import slicer
+        from vista3d_case import makeVolume
+
+        scene = slicer.mrmlScene
+        frames = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "4D CT")
+        for number in range(2):
+            volume = makeVolume(f"frame {number}", (20, 24, 28))
+            frames.SetDataNodeAtValue(volume, str(number))
+            scene.RemoveNode(volume)
+        browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
+        browser.SetAndObserveMasterSequenceNodeID(frames.GetID())
+        a_clean_host.logics["sequences"].UpdateProxyNodesFromSequences(browser)
+        return browser
+
+    def test_all_frames_are_offered_only_for_a_sequence(self, a_panel: Any, a_browser: Any) -> None:
+        assert not a_panel.ui.sequenceCheckBox.visible
+        a_panel.ui.volumeSelector.setCurrentNode(a_browser.GetProxyNode(a_browser.GetMasterSequenceNode()))
+        assert a_panel.ui.sequenceCheckBox.visible
+
+    def test_all_frames_are_segmented(self, a_clean_host: Any, a_panel: Any, a_browser: Any) -> None:
+        import slicer
+
+        a_panel.ui.volumeSelector.setCurrentNode(a_browser.GetProxyNode(a_browser.GetMasterSequenceNode()))
+        a_panel.ui.sequenceCheckBox.checked = True
+        choose(a_panel, LIVER)
+        a_panel.ui.runButton.click()
+        a_clean_host.process(lambda: a_panel.ui.runButton.text == "Cancel")
+        a_clean_host.process(lambda: not a_panel.workbench.busy)
+        names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLSequenceNode")]
+        assert len(names) == 2
+        sequences = {node.GetNumberOfDataNodes() for node in slicer.util.getNodesByClass("vtkMRMLSequenceNode")}
+        assert sequences == {2}
+
+
 class TestSegments:
     def test_a_class_is_picked_by_name(self, a_panel: Any) -> None:
         a_panel.ui.classSelector.currentText = "spleen"
