@@ -92,6 +92,7 @@ def _interface() -> dict[str, Any]:
         "panel_open": True,
         "dialog": "",
         "renaming": "",
+        "new_name": "",
         "class_search": "",
         "tree_open": {},
         "overlapping": False,
