@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from urllib.parse import urlsplit
 
 import nibabel
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
 from browsing import CHROMIUM_ARGUMENTS, PATIENCE, ROOT, Screen, ViewerProcess, chromium
 from hypothesis import settings as hypothesis_settings
 
