@@ -89,7 +89,8 @@ def overhead(count: int, workers: int) -> None:
     cpu = (after.user + after.system - before.user - before.system) / count
     print(f"Load of the machine: {psutil.getloadavg()[0]:.1f} on {psutil.cpu_count()} cores.\n")
     print(
-        "| scans | workers | wall time | ideal | beyond it | CPU time of the driver per scan | driver's memory after 300 scans |"
+        "| scans | workers | wall time | ideal | beyond it | CPU time of the driver per scan "
+        "| driver's memory after 300 scans |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- |")
     # The first part of the manifest loads the Parquet writer: from the third hundred on nothing may grow.
