@@ -119,6 +119,24 @@ def test_a_second_run_writes_into_the_segments_of_the_first_unless_a_person_chan
     assert len(table.bench.segments) == 3
 
 
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_a_second_run_that_finds_something_else_changes_the_segments_and_is_undone(
+    table: Table, overlapping: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(table, overlapping=overlapping)
+    before = picture(table.bench.segmentation)
+    monkeypatch.setattr("fake_worker.slab", lambda grid, c: slab(grid, c).shifted((2, 1, 0)) & grid.box)
+    run(table, overlapping=overlapping)
+    assert [s.class_id for s in table.bench.segments] == CLASSES
+    if not overlapping:
+        assert table.bench.segmentation.GetSegmentation().GetNumberOfLayers() == 1  # they passed voxels to each other
+        for class_id in CLASSES:
+            assert table.mask(ids(table)[class_id]).sum() <= expected(table, class_id).sum()
+            assert table.mask(ids(table)[class_id])[slab(table.grid, class_id).stop[0]].any()
+    table.bench.undo()
+    assert picture(table.bench.segmentation) == before
+
+
 def test_a_region_of_interest_bounds_what_is_written(table: Table, scene: Any) -> None:
     run(table)
     grid = table.grid

@@ -168,7 +168,7 @@ def test_occupied_tells_who_has_the_voxels_across_labelmaps(scene: Any) -> None:
     node = two_neighbours(scene)
     node.GetSegmentation().AddEmptySegment("c", "c")
     change_mask(node, "c", block((9, 9, 9), 3), NOTHING)
-    found = occupied(node, "c", block((8, 8, 8), 3))
+    found = occupied(node, ["c"], block((8, 8, 8), 3))
     assert {i: m.voxels for i, m in found.items()} == {"a": 2 * 2 * 2, "b": 1 * 2 * 2}
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from VISTA3DLib.errors import ClassError
 from VISTA3DLib.geometry import Box
 from VISTA3DScene.bench import Bench
-from VISTA3DScene.importing import Import, import_labels
+from VISTA3DScene.frames import volume_grid
+from VISTA3DScene.importing import Import, import_labels, rewrite, untouched
 from VISTA3DScene.jobs import Jobs, State, Values
 from VISTA3DScene.lattice import LatticeMask, on_lattice
 from VISTA3DScene.ledger import Action
@@ -75,7 +74,7 @@ class AutomaticDesk:
                 count = self._import(found)
             else:
                 masks = {int(c): self._mask(m) for c, m in values["masks"].items()}
-                count = self._import_masks(masks, str(values["model"]))
+                count = self._import_masks(masks, str(values["model"]), roi)
             for note in values["notes"]:
                 self._bench.said.emit(str(note))
             self._bench.said.emit(f"{count} of {len(class_ids)} structures found.")
@@ -86,37 +85,36 @@ class AutomaticDesk:
         with self._bench.action(_name(found.class_ids, found)) as action:
             return len(import_labels(action, ledger, self._bench.place(), found, self._bench.policy))
 
-    def _mask(self, values: Mapping[str, Any]) -> tuple[Box, np.ndarray[Any, Any]] | None:
+    def _mask(self, values: Mapping[str, Any]) -> LatticeMask:
+        affine = volume_grid(self._bench.needed_volume()).affine
         if values["array"] is None:
-            return None
+            return LatticeMask.empty(affine)
         (i0, j0, k0), (i1, j1, k1) = values["start"], values["stop"]
-        return Box(start=(i0, j0, k0), stop=(i1, j1, k1)), self._jobs.client.array(values["array"]).astype(bool)
+        mask = self._jobs.client.array(values["array"]).astype(bool)
+        return LatticeMask(affine=affine, box=Box(start=(i0, j0, k0), stop=(i1, j1, k1)), mask=mask)
 
-    def _import_masks(self, masks: Mapping[int, tuple[Box, np.ndarray[Any, Any]] | None], model: str) -> int:
-        """Overlapping results: a segment each, on a labelmap of its own."""
+    def _import_masks(self, masks: Mapping[int, LatticeMask], model: str, roi: Box | None) -> int:
+        """Overlapping results: a segment each, on a labelmap of its own where it meets others."""
         self._segments.ensure_chosen()
-        count = 0
+        ledger, place = self._bench.needed_ledger(), self._bench.place()
         with self._bench.action("Segment overlapping classes") as action:
+            again = untouched(ledger, list(masks))
+            new = {c: on_lattice(masks[c], again[c][1].affine, frame=place.to_segmentation) for c in again}
+            rewrite(action, ledger, place, again, new, model=model, roi=roi, policy=self._bench.policy)
             for class_id, found in masks.items():
-                if found is not None and found[1].any():
-                    self._add_mask(
-                        action,
-                        class_id,
-                        LatticeMask(affine=self._bench.place().grid.affine, box=found[0], mask=found[1]),
-                        model,
-                    )
-                    count += 1
-        return count
+                if class_id not in again and found.mask.any():
+                    self._add_mask(action, class_id, found, model)
+        return sum(bool(m.mask.any()) for m in masks.values())
 
     def _add_mask(self, action: Action, class_id: int, mask: LatticeMask, model: str) -> None:
-        catalogue = self._link.model.catalogue if self._link.model is not None else None
-        assert catalogue is not None
-        style = class_style(catalogue[class_id], Prompts(class_id=class_id), names_in(self._bench.segmentation))
+        assert self._link.model is not None
+        item = self._link.model.catalogue[class_id]
+        style = class_style(item, Prompts(class_id=class_id), names_in(self._bench.segmentation))
         segment_id = action.add_segment(style.segment_id, style.name, style.color, style.tags)
         here = on_lattice(mask, self._bench.lattice(segment_id), frame=self._bench.place().to_segmentation).tight()
         nothing = LatticeMask.empty(here.affine)
         if self._bench.policy is not Overwrite.KEEP_OTHERS:
-            for other, voxels in occupied(self._bench.segmentation, segment_id, here).items():
+            for other, voxels in occupied(self._bench.segmentation, [segment_id], here).items():
                 if self._bench.policy is Overwrite.ONLY_EMPTY:
                     here = here.changed(nothing, voxels)
                 else:

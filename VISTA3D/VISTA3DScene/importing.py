@@ -16,7 +16,7 @@ import slicer
 
 from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.geometry import Box, FloatArray, Grid
-from VISTA3DScene.changes import Appearance, LayerAdded
+from VISTA3DScene.changes import Appearance, LayerAdded, MaskChange
 from VISTA3DScene.frames import FrameMap
 from VISTA3DScene.lattice import (
     LatticeMask,
@@ -79,26 +79,19 @@ def import_labels(action: Action, ledger: Ledger, place: Place, found: Import, p
     image = on_segmentation(segmentation, place, found)
     copy = PackedImage(image.values, image.box)
     seals = _seals(image, copy, found.class_ids)
-    present = list(seals)
     again = untouched(ledger, found.class_ids)
-    region = None if found.roi is None else _region(image.affine, place, found.roi)
-    for class_id, segment_id in again.items():
-        new = image.mask(class_id, copy.box_of(class_id))
-        _rewrite(action, ledger, segment_id, new, region, found.model)
-    fresh = [c for c in present if c not in again]
-    segments = [again[c] for c in present if c in again]
+    known = {segment_id for segment_id, _ in again.values()}
+    news = {c: image.mask(c, copy.box_of(c)) for c in again}
+    rewrite(action, ledger, place, again, news, model=found.model, roi=found.roi, policy=policy)
+    segments = [again[c][0] for c in seals if c in again]
+    fresh = [c for c in seals if c not in again]
     if not fresh:
         return tuple(segments)
-    values = image.values
-    drop = [c for c in present if c in again]
-    if drop or policy is Overwrite.ONLY_EMPTY:
-        values = values.copy(order="K")
-        values[np.isin(values, drop)] = 0
-    skip = set(again.values())
-    if policy is not Overwrite.KEEP_OTHERS:
-        _mind_others(action, ledger, LabelImage(affine=image.affine, box=image.box, values=values), policy, skip)
-    if values is not image.values:
+    if segments or policy is not Overwrite.KEEP_OTHERS:
+        values = image.values.copy(order="K")
+        values[np.isin(values, [c for c in seals if c in again])] = 0
         image = LabelImage(affine=image.affine, box=image.box, values=values)
+        _mind_others(action, ledger, image, policy, known)
         copy = PackedImage(values, image.box)
         seals = _seals(image, copy, fresh)
     layer = _layer(segmentation, image, copy, {c: seals[c] for c in fresh if c in seals}, found)
@@ -133,40 +126,68 @@ def on_segmentation(segmentation: Any, place: Place, found: Import) -> LabelImag
     return _resampled(LabelImage(affine=grid.affine, box=box, values=values), target, frame)
 
 
-def untouched(ledger: Ledger, class_ids: Sequence[int]) -> dict[int, str]:
-    """Segments of an earlier automatic run that are as it left them, by class."""
-    found: dict[int, str] = {}
+def untouched(ledger: Ledger, class_ids: Sequence[int]) -> dict[int, tuple[str, LatticeMask]]:
+    """Segments of an earlier automatic run that are as it left them, with their masks, by class."""
+    found: dict[int, tuple[str, LatticeMask]] = {}
     inner = ledger.segmentation.GetSegmentation()
     for segment_id in inner.GetSegmentIDs():
         prompts = prompts_of(inner.GetSegment(segment_id))
-        wanted = prompts.automatic and prompts.class_id in class_ids and not prompts.points
-        if wanted and prompts.class_id not in found and prompts.seal == seal_of(ledger.mask_of(segment_id)):
-            assert prompts.class_id is not None
-            found[prompts.class_id] = str(segment_id)
+        class_id = prompts.class_id
+        if class_id is None or class_id in found or class_id not in class_ids:
+            continue
+        if prompts.automatic and not prompts.points:
+            mask = ledger.mask_of(segment_id)
+            if mask is not None and prompts.seal == seal_of(mask):
+                found[class_id] = (str(segment_id), mask)
     return found
 
 
-def _rewrite(
-    action: Action, ledger: Ledger, segment_id: str, new: LatticeMask, region: LatticeMask | None, model: str
+def rewrite(
+    action: Action,
+    ledger: Ledger,
+    place: Place,
+    old: Mapping[int, tuple[str, LatticeMask]],
+    new: Mapping[int, LatticeMask],
+    *,
+    model: str,
+    roi: Box | None,
+    policy: Overwrite,
 ) -> None:
-    old = ledger.mask_of(segment_id) or LatticeMask.empty(new.affine)
-    came, gone = difference(old, on_lattice(new, old.affine))
-    if region is not None:
-        inside = on_lattice(region, old.affine)
-        gone = LatticeMask(affine=gone.affine, box=gone.box, mask=gone.mask & inside.inside(gone.box)).tight()
-    action.change_mask(segment_id, came, gone)
-    prompts = prompts_of(ledger.segmentation.GetSegmentation().GetSegment(segment_id))
-    seal = seal_of(old.changed(came, gone))
-    fresh = Prompts(class_id=prompts.class_id, automatic=True, model=model, seal=seal)
-    action.set_prompts(segment_id, fresh)
+    """Bring segments of an earlier run (ids and masks, by class) to new masks, inside ``roi`` only.
+
+    All voxels that go are cleared before any come, so that segments which pass voxels to each other stay on the
+    labelmap that they share.
+    """
+    skip = {segment_id for segment_id, _ in old.values()}
+    moves = {}
+    for class_id, (segment_id, mask) in old.items():
+        came, gone = difference(mask, on_lattice(new[class_id], mask.affine))
+        if roi is not None:
+            inside = on_lattice(_region(mask.affine, place, roi), mask.affine).inside(gone.box)
+            gone = LatticeMask(affine=gone.affine, box=gone.box, mask=gone.mask & inside).tight()
+        if policy is Overwrite.ONLY_EMPTY and came.box.size:
+            for taken in occupied(ledger.segmentation, skip, came).values():
+                came = came.changed(LatticeMask.empty(came.affine), taken)
+        moves[class_id] = (segment_id, mask, came, gone)
+    for segment_id, _, came, gone in moves.values():
+        if gone.box.size:
+            action.perform(MaskChange.of(segment_id, LatticeMask.empty(came.affine), gone))
+    for class_id, (segment_id, mask, came, gone) in moves.items():
+        if came.box.size:
+            action.perform(MaskChange.of(segment_id, came, LatticeMask.empty(came.affine)))
+            if policy is Overwrite.OVERWRITE_OTHERS:
+                for other, voxels in occupied(ledger.segmentation, skip, came).items():
+                    action.take_from(other, voxels)
+        seal = seal_of(mask.changed(came, gone) if came.box.size or gone.box.size else mask)
+        action.set_prompts(segment_id, Prompts(class_id=class_id, automatic=True, model=model, seal=seal))
 
 
 def _mind_others(action: Action, ledger: Ledger, image: LabelImage, policy: Overwrite, skip: set[str]) -> None:
     """Where other segments are: leave them alone, or take from them."""
+    if policy is Overwrite.KEEP_OTHERS:
+        return
     whole = LatticeMask(affine=image.affine, box=image.box, mask=image.values != 0)
-    for other, voxels in occupied(ledger.segmentation, "", whole).items():
-        if other in skip:
-            continue
+    for other, voxels in occupied(ledger.segmentation, skip, whole).items():
         if policy is Overwrite.ONLY_EMPTY:
             image.values[local(voxels.box, image.box).slices][voxels.mask] = 0
         else:

@@ -284,13 +284,13 @@ class PointDesk:
             action.set_prompts(answer.segment_id, answer.prompts)
 
     def _take_from_others(self, action: Action, segment_id: str, came: LatticeMask) -> None:
-        for other, voxels in occupied(self._bench.segmentation, segment_id, came).items():
+        for other, voxels in occupied(self._bench.segmentation, [segment_id], came).items():
             action.take_from(other, voxels)
 
     def _allowed(self, segment_id: str, came: LatticeMask) -> LatticeMask:
         if self._bench.policy is not Overwrite.ONLY_EMPTY:
             return came
-        for taken in occupied(self._bench.segmentation, segment_id, came).values():
+        for taken in occupied(self._bench.segmentation, [segment_id], came).values():
             came = came.changed(LatticeMask.empty(came.affine), taken)
         return came
 

@@ -8,7 +8,7 @@ value 1 into a shared labelmap, whatever the segment's label is, and then look t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -111,13 +111,13 @@ def label_mask(image: Any, label: int, within: Box | None = None) -> LatticeMask
     return LatticeMask(affine=image_affine(image), box=inner.shifted(box.start), mask=mask[inner.slices])
 
 
-def occupied(segmentation: Any, skip: str, place: LatticeMask) -> dict[str, LatticeMask]:
-    """The voxels of ``place`` that other segments have, by segment; ``skip`` is left out."""
+def occupied(segmentation: Any, skip: Collection[str], place: LatticeMask) -> dict[str, LatticeMask]:
+    """The voxels of ``place`` that other segments have, by segment; those in ``skip`` are left out."""
     found: dict[str, LatticeMask] = {}
     inner = segmentation.GetSegmentation()
     for segment_id in inner.GetSegmentIDs():
         image = labelmap_of(inner.GetSegment(segment_id))
-        if segment_id == skip or image is None:
+        if segment_id in skip or image is None:
             continue
         there = on_lattice(place, image_affine(image))
         mask = label_mask(image, inner.GetSegment(segment_id).GetLabelValue(), there.box)
