@@ -6,6 +6,7 @@ from typing import Any
 
 from VISTA3DScene.frames import volume_grid
 from VISTA3DScene.jobs import State
+from VISTA3DScene.segment_masks import labelmap_of
 from VISTA3DScene.workbench import Workbench
 
 from VISTA3DLib.errors import VISTA3DError
@@ -111,11 +112,23 @@ class Presenter:
                     "visible": info.visible,
                     "opacity": info.opacity,
                     "points": info.points,
-                    "ml": _ml(self._workbench.volume_ml(info.id)),
+                    "ml": self._volume_of(info.id),
                 }
             )
         state.segments, state.selected = rows, selected
+        self._volumes = {info.id: self._volumes[info.id] for info in self._workbench.segments}
         state.selected_name = next((row["name"] for row in rows if row["id"] == selected), "")
+
+    def _volume_of(self, key: str) -> str:
+        """The volume as text; counted again only when the voxels may have changed."""
+        segment = self._workbench.segmentation.GetSegmentation().GetSegment(key)
+        image = labelmap_of(segment)
+        seen = None if image is None else (id(image), image.GetMTime(), segment.GetLabelValue())
+        known = self._volumes.get(key)
+        if known is None or known[0] != seen:
+            known = (seen, _ml(self._workbench.volume_ml(key)))
+            self._volumes[key] = known
+        return known[1]
 
     def _show_points(self, state: Any) -> None:
         bench = self._workbench
