@@ -81,12 +81,21 @@ def describe_device(device: torch.device) -> str:
     return f"{kind}, {memory.available / gib:.1f} of {memory.total / gib:.1f} GiB free"
 
 
+# The last two are what the CPU's convolutions (oneDNN) say when they get no room to work in.
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "could not create a primitive",
+    "could not create a memory",
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on any device."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    return isinstance(error, RuntimeError) and any(words in text for words in _NO_MEMORY)
 
 
 def _best_device() -> str:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
+from VISTA3DLib.devices import is_out_of_memory
+from VISTA3DLib.errors import MemoryLimitError
 from VISTA3DLib.geometry import Box
 from VISTA3DLib.model import Model, WindowPrompt
 from VISTA3DLib.preprocess import PreparedVolume
@@ -105,8 +107,28 @@ class ClickEngine:
     def logits(self, clicks: ClickSet, tracker: Tracker, *, class_id: int | None = None) -> list[LogitPatch]:
         """Logits of the clicked object, one patch for each group of overlapping windows.
 
-        With ``class_id`` the patches also carry the automatic branch's logits of that class.
+        With ``class_id`` the patches also carry the automatic branch's logits of that class. When memory runs out,
+        the caches are given up for it; ``MemoryLimitError`` if a window does not fit even then.
         """
+        try:
+            return self._window_patches(clicks, tracker, class_id)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        self._forget()
+        tracker.done = 0
+        tracker.note("Out of memory: what was kept of earlier clicks is dropped.")
+        try:
+            return self._window_patches(clicks, tracker, class_id)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise MemoryLimitError(
+                "One window around a click does not fit into memory.",
+                "Close other programs, use a smaller precision (--precision fp16) or --device cpu.",
+            ) from error
+
+    def _window_patches(self, clicks: ClickSet, tracker: Tracker, class_id: int | None) -> list[LogitPatch]:
         windows = self.windows(clicks)
         point_logits, class_logits = [], []
         for window in windows:
@@ -116,6 +138,13 @@ class ClickEngine:
             point_logits.append(self._window_logits(window, clicks))
             tracker.step()
         return [self._stitched(group, windows, point_logits, class_logits) for group in connected_groups(windows)]
+
+    def _forget(self) -> None:
+        """Drop what the caches hold, on the device too."""
+        for cache in (self._features, self._logits, self._class_features):
+            cache.clear()
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _bounds(self, index: npt.NDArray[np.float64]) -> Box:
         """Windows stay inside the foreground as in the reference, unless the click is outside it."""

@@ -126,6 +126,7 @@ def test_the_processor_is_described_with_its_memory() -> None:
             RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 B"),
             True,
         ),
+        (RuntimeError("could not create a primitive"), True),
         (MemoryError(), True),
         (RuntimeError("expected Half but found Float"), False),
         (ValueError("out of memory"), False),

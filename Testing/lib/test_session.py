@@ -16,7 +16,7 @@ from odd_volumes import blobs, odd_affine, odd_shape
 from VISTA3DLib.errors import CancelledError, ClassError, MemoryLimitError, PromptError, VolumeError
 from VISTA3DLib.geometry import Box
 from VISTA3DLib.model import Model
-from VISTA3DLib.progress import Cancel
+from VISTA3DLib.progress import Cancel, Progress
 from VISTA3DLib.prompts import Point
 from VISTA3DLib.results import MaskResult
 from VISTA3DLib.session import Session
@@ -225,6 +225,40 @@ def test_cancelling_a_click_raises_and_changes_nothing(a_session: Session) -> No
     with pytest.raises(CancelledError):
         a_session.segment_points(click, cancel=cancel)
     assert a_session.segment_points(click).voxels > 0
+
+
+class Short(Model):
+    """The same network on a device that has no room for the next ``fails`` windows."""
+
+    fails = 0
+
+    def point_features(self, windows: torch.Tensor) -> torch.Tensor:
+        if self.fails:
+            self.fails -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.53 GiB.")
+        return super().point_features(windows)
+
+
+def test_a_click_that_finds_no_memory_gives_up_the_caches_and_says_so(a_model: Model, a_volume: Volume) -> None:
+    model = Short(a_model.network, a_model.settings, a_model.runtime, id=a_model.id)
+    session = Session(model)
+    session.set_volume(a_volume)
+    first, far = point_at(a_volume, (5, 5, 5)), point_at(a_volume, (28, 30, 18))
+    session.segment_points([first])
+    expected = session.segment_points([far])
+    session.set_volume(a_volume)
+    session.segment_points([first])
+    reports: list[Progress] = []
+    model.fails = 1
+    again = session.segment_points([far], progress=reports.append)
+    assert same(again, expected)
+    assert reports[-1].done == reports[-1].total
+    assert "what was kept of earlier clicks is dropped" in "".join(r.note for r in reports)
+    model.fails = 2
+    session.set_volume(a_volume)
+    with pytest.raises(MemoryLimitError, match="One window around a click"):
+        session.segment_points([far])
+    assert same(session.segment_points([far]), expected)
 
 
 def test_unknown_classes_are_refused_with_the_nearest_names(a_session: Session) -> None:
