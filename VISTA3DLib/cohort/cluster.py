@@ -190,6 +190,13 @@ class Cluster:
     def _started(self) -> Any:
         import ray
 
+        if self._options.dashboard:
+            try:
+                import ray.dashboard.optional_deps
+            except ModuleNotFoundError as error:
+                raise ClusterError(
+                    f"Ray's dashboard cannot start: {error}.", "pip install 'ray[default]', or leave --dashboard out."
+                ) from error
         return ray.init(
             include_dashboard=self._options.dashboard,
             object_store_memory=self._options.object_store_bytes,
