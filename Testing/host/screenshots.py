@@ -30,6 +30,10 @@ from PySide6.QtCore import QSettings, Qt  # noqa: E402
 from PySide6.QtTest import QTest  # noqa: E402
 
 SECONDS = 900.0
+SECTIONS = (
+    "setupButton", "segmentsButton", "pointsButton", "automaticButton", "finetuneButton", "evaluateButton",
+    "settingsButton",
+)  # fmt: skip
 Point = tuple[float, float, float]
 
 
@@ -58,7 +62,7 @@ class Photographer:
 
     def show(self, *names: str) -> None:
         """Open these sections and close the others."""
-        for name in ("setupButton", "segmentsButton", "pointsButton", "automaticButton", "settingsButton"):
+        for name in SECTIONS:
             getattr(self.panel.ui, name).collapsed = name not in names
         self.host.process()
 
@@ -188,6 +192,8 @@ def main() -> None:
             take_segments_of_a_file(camera, node, plus, minus)
         else:
             take_answers_of_the_model(camera, plus, minus)
+        camera.show("finetuneButton", "evaluateButton")
+        camera.picture("finetune")
         camera.show("settingsButton")
         camera.picture("settings")
     finally:

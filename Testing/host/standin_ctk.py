@@ -46,7 +46,7 @@ class ctkCollapsibleButton(QAbstractButton):  # noqa: N801
         for child in self.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly):
             self._forcing = True
             if opened:
-                child.setVisible(bool(child.property("wanted")))
+                child.setVisible(child.property("wanted") is not False)
             else:
                 child.setProperty("wanted", not child.isHidden())
                 child.setVisible(False)
@@ -57,11 +57,14 @@ class ctkCollapsibleButton(QAbstractButton):  # noqa: N801
     def childEvent(self, event: QChildEvent) -> None:
         super().childEvent(event)
         child = event.child()
-        if event.added() and isinstance(child, QWidget):
+        # When a child is added its class is not there yet; when it is polished it is.
+        if event.polished() and isinstance(child, QWidget):
             child.installEventFilter(self)
-            child.setProperty("wanted", True)
             if not self.isChecked():
+                self._forcing = True
+                child.setProperty("wanted", not child.isHidden())
                 child.setVisible(False)
+                self._forcing = False
 
     def eventFilter(self, child: QObject, event: QEvent) -> bool:
         """What is shown or hidden while this is collapsed is shown or hidden when it is opened."""
