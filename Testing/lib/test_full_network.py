@@ -51,7 +51,7 @@ def test_everything_gives_the_references_labels(the_network: Model, an_image: to
     top = torch.cat([torch.zeros_like(logits[:1]), logits]).topk(2, dim=0).values
     close = ((top[0] - top[1]) < 1e-5 * float(top.max())).numpy()
     assert len(np.unique(theirs)) > 5
-    assert close.mean() < 0.002
+    assert close.mean() < 0.01
     assert np.array_equal(reader.labels[~close], theirs[~close])
 
 
