@@ -22,7 +22,7 @@ from VISTA3DLib.errors import CancelledError, CheckpointError, OutputError, Read
 from VISTA3DLib.evaluation import run as run_module
 from VISTA3DLib.evaluation.cases import load_case, read_cases
 from VISTA3DLib.evaluation.evaluate import evaluate
-from VISTA3DLib.evaluation.failures import EvaluationError
+from VISTA3DLib.evaluation.failures import EvaluationError, Failure, grouped
 from VISTA3DLib.evaluation.fold_models import FoldModels
 from VISTA3DLib.evaluation.outputs import Outputs
 from VISTA3DLib.evaluation.settings import EvaluationSettings
@@ -367,7 +367,7 @@ def test_splits_folds_and_limits_choose_cases(tmp_path: Path) -> None:
     assert ids(split="testing") == "cd"
     assert ids(fold=0) == "ac"
     assert ids(limit=3) == "abc"
-    assert "1 cases" in read_cases(data).failures[0].cause
+    assert "1 case has no manual label" in read_cases(data).failures[0].cause
     for wrong in ({"split": "dev"}, {"limit": 0}):
         with pytest.raises(SettingsError):
             read_cases(data, **wrong)
@@ -538,3 +538,9 @@ def test_a_class_no_model_knows_is_called_by_its_number_or_its_segment(tmp_path:
     assert run_module.class_name(1, loaded.names, model) == "liver"
     assert run_module.class_name(205, loaded.names, model) == "class 205"
     assert run_module.class_name(205, {205: "sarcoma"}, model) == "sarcoma"
+
+
+def test_one_cause_is_said_once_for_all_of_its_cases() -> None:
+    failures = [Failure(case=c, cause="no class 7", kind="ClassError", class_id=7) for c in "abcde"]
+    groups = grouped([failures[0], Failure(case="a", cause="torn", kind="ReadError"), *failures[1:]])
+    assert [(g.first.cause, g.where) for g in groups] == [("no class 7", "a, b, c and 2 more cases"), ("torn", "a")]

@@ -11,6 +11,7 @@ import typer
 from VISTA3DLib.cli.console import Reporter, show_warning
 
 if TYPE_CHECKING:
+    from VISTA3DLib.classes import ClassCatalogue
     from VISTA3DLib.evaluation.outputs import Outputs
     from VISTA3DLib.evaluation.settings import EvaluationSettings
     from VISTA3DLib.training.datalist import LabelMapping
@@ -70,6 +71,7 @@ def evaluate(
         protocol=protocol,
         clicks=clicks,
         classes=_parts(classes),
+        weights=weights,
         min_ml=min_ml,
         tolerance_mm=tolerance,
         baselines=() if baselines.strip().lower() in {"", "none"} else tuple(_parts([baselines])),
@@ -83,7 +85,7 @@ def evaluate(
             output,
             settings,
             weights=weights,
-            mapping=_mapping(mapping),
+            mapping=_mapping(mapping, weights),
             split=split,
             fold=fold,
             limit=limit,
@@ -96,20 +98,27 @@ def evaluate(
 
 
 def _settings(**values: Any) -> EvaluationSettings:
-    from VISTA3DLib.classes import ClassCatalogue
     from VISTA3DLib.evaluation.settings import EvaluationSettings
 
-    catalogue = ClassCatalogue.load()
-    names = values.pop("classes")
+    names, weights = values.pop("classes"), values.pop("weights")
+    catalogue = _catalogue(weights)
     ids = tuple(int(name) if name.isdigit() else catalogue.resolve(name).id for name in names)
     return EvaluationSettings(classes=ids, **values)
 
 
-def _mapping(texts: list[str] | None) -> LabelMapping | None:
-    from VISTA3DLib.classes import ClassCatalogue
+def _mapping(texts: list[str] | None, weights: str) -> LabelMapping | None:
     from VISTA3DLib.training.datalist import parse_mapping
 
-    return parse_mapping(texts, ClassCatalogue.load()) if texts else None
+    return parse_mapping(texts, _catalogue(weights)) if texts else None
+
+
+def _catalogue(weights: str) -> ClassCatalogue:
+    """The classes whose names may be written: those of the weights; the CT model's if there is a file for each fold."""
+    from VISTA3DLib.classes import ClassCatalogue
+    from VISTA3DLib.evaluation.fold_models import FOLD
+    from VISTA3DLib.weights import catalogue_of, find_weights
+
+    return ClassCatalogue.load() if FOLD in weights else catalogue_of(find_weights(weights))
 
 
 def _parts(texts: list[str] | None) -> list[str]:
@@ -117,10 +126,11 @@ def _parts(texts: list[str] | None) -> list[str]:
 
 
 def _show(outputs: Outputs, *, as_json: bool) -> None:
-    evaluation = outputs.findings.evaluation
-    fatal = [f for f in evaluation.failures if f.fatal]
-    for failure in fatal[:_SHOWN_NOTES]:
-        show_warning(f"{failure.case} was not scored: {failure.cause} {failure.fix}".strip())
+    from VISTA3DLib.evaluation.failures import grouped
+
+    fatal = grouped(f for f in outputs.findings.evaluation.failures if f.fatal)
+    for group in fatal[:_SHOWN_NOTES]:
+        show_warning(f"{group.where}: not scored. {group.first.cause} {group.first.fix}".strip())
     if len(fatal) > _SHOWN_NOTES:
         show_warning(f"{len(fatal) - _SHOWN_NOTES} more are listed in the report.")
     if as_json:

@@ -184,7 +184,8 @@ def _present(entries: Sequence[Any], path: Path, failures: list[Failure]) -> lis
         plain = {k: v for k, v in entry.items() if k not in {"pseudo_label", "label_sv"}}
         kept.append({**plain, **{k: str(f) for k, f in files.items()}})
     if unlabelled:
-        failures.append(replace(_not_used("", f"{unlabelled} cases of {path} have no manual label.", ""), fatal=False))
+        text = f"{unlabelled} {'case has' if unlabelled == 1 else 'cases have'} no manual label in {path}."
+        failures.append(replace(_not_used("", text, ""), fatal=False))
     return kept
 
 

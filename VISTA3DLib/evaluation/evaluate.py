@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from VISTA3DLib.errors import OutputError
 from VISTA3DLib.evaluation.cases import read_cases
 from VISTA3DLib.evaluation.fold_models import FoldModels
 from VISTA3DLib.evaluation.outputs import Outputs, write_outputs
@@ -62,5 +61,3 @@ def _prepare(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(folder, error) from error
-    if not folder.is_dir():
-        raise OutputError(f"{folder} is no folder.", "Name a folder for the report.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,3 +43,27 @@ class Failure:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureGroup:
+    """One cause with all the cases that have it, in their order."""
+
+    first: Failure
+    cases: tuple[str, ...]
+
+    @property
+    def where(self) -> str:
+        """The cases as text: all of a few, otherwise the first ones and how many there are."""
+        if len(self.cases) <= 3:
+            return ", ".join(self.cases)
+        return f"{', '.join(self.cases[:3])} and {len(self.cases) - 3} more cases"
+
+
+def grouped(failures: Iterable[Failure]) -> tuple[FailureGroup, ...]:
+    """Failures with the same cause put together: a class that the model lacks is said once, not once a case."""
+    groups: dict[tuple[Any, ...], list[Failure]] = {}
+    for failure in failures:
+        key = (failure.fatal, failure.class_id, failure.kind, failure.cause, failure.fix)
+        groups.setdefault(key, []).append(failure)
+    return tuple(FailureGroup(first=g[0], cases=tuple(f.case for f in g)) for g in groups.values())

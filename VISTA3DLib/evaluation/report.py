@@ -12,6 +12,7 @@ from VISTA3DLib import __version__
 from VISTA3DLib.evaluation.charts import class_box_chart, click_box_chart, click_curve_chart
 from VISTA3DLib.evaluation.class_scores import ClassScore, DatasetScore, class_scores, dataset_scores, last_rows
 from VISTA3DLib.evaluation.click_curves import CurveSummary, object_curves, summarise_curves
+from VISTA3DLib.evaluation.failures import grouped
 from VISTA3DLib.evaluation.html import NOTHING, figure, number, section, table
 from VISTA3DLib.evaluation.pictures import WorstCase, title_of
 from VISTA3DLib.evaluation.report_about import how_it_was_measured, paper_section
@@ -241,12 +242,13 @@ def _absent_section(findings: Findings) -> str:
 
 
 def _failures_section(evaluation: Evaluation) -> str:
-    failures = sorted(evaluation.failures, key=lambda f: not f.fatal)
+    groups = sorted(grouped(evaluation.failures), key=lambda g: not g.first.fatal)
     names = {r.class_id: r.class_name for r in evaluation.rows}
     rows = []
-    for f in failures[:_MOST_LISTED]:
+    for group in groups[:_MOST_LISTED]:
+        f = group.first
         what = "" if f.class_id is None else names.get(f.class_id, f"class {f.class_id}")
-        rows.append([f.case, what, "not scored" if f.fatal else "note", f"{f.cause} {f.fix}".strip()])
-    more = f"<p>And {len(failures) - _MOST_LISTED} more.</p>" if len(failures) > _MOST_LISTED else ""
+        rows.append([group.where, what, "not scored" if f.fatal else "note", f"{f.cause} {f.fix}".strip()])
+    more = f"<p>And {len(groups) - _MOST_LISTED} more.</p>" if len(groups) > _MOST_LISTED else ""
     content = table(["case", "class", "", "what"], rows, texts=4) + more
     return section("Not scored, and notes", content if rows else "")

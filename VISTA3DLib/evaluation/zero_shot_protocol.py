@@ -16,10 +16,10 @@ from monai.data.utils import compute_importance_map
 from torch.nn import functional as F
 
 from VISTA3DLib.automatic import pad_image
-from VISTA3DLib.errors import PromptError
+from VISTA3DLib.errors import PromptError, VolumeError
 from VISTA3DLib.evaluation.cases import LoadedCase
 from VISTA3DLib.evaluation.masks import BoxedMask
-from VISTA3DLib.evaluation.rows import Prediction
+from VISTA3DLib.evaluation.rows import Prediction, Refusal
 from VISTA3DLib.evaluation.settings import EvaluationSettings
 from VISTA3DLib.evaluation.simulation import Click
 from VISTA3DLib.evaluation.window_clicks import WindowClick, any_of, centre_click, largest_component, largest_core
@@ -48,7 +48,7 @@ class ZeroShotProtocol:
 
     def predictions(
         self, case: LoadedCase, progress: ProgressCallback | None = None, cancel: Cancel | None = None
-    ) -> Iterator[Prediction]:
+    ) -> Iterator[Prediction | Refusal]:
         """A mask after each click; no mask and no click for absent classes."""
         present = {i: truth for i, truth in case.truths.items() if truth.voxels}
         for class_id in case.truths:
@@ -65,10 +65,12 @@ class ZeroShotProtocol:
 
     def _object(
         self, class_id: int, truth: BoxedMask, prepared: PreparedVolume, windows: _ClickedWindows, cancel: Cancel | None
-    ) -> Iterator[Prediction]:
+    ) -> Iterator[Prediction | Refusal]:
         target = on_model_grid(truth, prepared).cut(prepared.grid.box)
         if not target.any():
-            return  # smaller than a voxel of the model
+            error = VolumeError("The object has no voxel on the model's grid.", "Use a model of finer spacing.")
+            yield Refusal(class_id=class_id, error=error)
+            return
         rng = np.random.default_rng((self._settings.seed, class_id))
         shown = target.any(axis=(0, 1))  # axial slices with truth: the model's third axis runs to the head
         clicks = [centre_click(target)]
