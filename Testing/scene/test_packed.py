@@ -17,7 +17,7 @@ shapes = st.tuples(st.integers(1, 70), st.integers(1, 40), st.integers(1, 20))
 def image(shape: tuple[int, int, int], seed: int) -> np.ndarray:
     """A label image with large flat regions, as VTK keeps it: i fastest."""
     random = np.random.default_rng(seed)
-    out = np.zeros(shape[::-1], dtype=random.choice([np.uint8, np.uint16]))
+    out = np.zeros(shape[::-1], dtype=random.choice([np.uint8, np.uint16, np.int16]))
     for label in range(1, 4):
         a = [random.integers(0, n) for n in out.shape]
         out[tuple(slice(v, v + random.integers(1, 30)) for v in a)] = label * 60

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ _LEVEL = 1  # masks are long runs: level 1 takes a tenth of the time of level 6 
 _BLOCK = (32, 32, 8)  # voxels along i, j, k; most blocks of a label image hold one value only
 
 Blocks = tuple[slice, slice, slice]
+Number = tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,9 @@ class PackedImage:
         self.box, self.dtype = box, values.dtype
         whole = tuple(slice(0, n) for n in self._counts)
         self._low, self._high = _extremes(values)
-        self._mixed: dict[tuple[int, int, int], bytes] = {}
+        self._mixed: dict[Number, bytes] = {}
+        self._labels: dict[Number, tuple[int, ...]] = {}  # in the mixed blocks
+        self._boxes: dict[int, Box] | None = None  # of the labels, in blocks; None: to be found
         self._pack(values, (whole[0], whole[1], whole[2]))
 
     def fork(self) -> PackedImage:
@@ -64,6 +67,7 @@ class PackedImage:
         other = PackedImage.__new__(PackedImage)
         other.box, other.dtype = self.box, self.dtype
         other._low, other._high, other._mixed = self._low.copy(), self._high.copy(), dict(self._mixed)
+        other._labels, other._boxes = dict(self._labels), self._boxes
         return other
 
     @property
@@ -106,12 +110,9 @@ class PackedImage:
 
     def box_of(self, label: int) -> Box:
         """A box around every voxel with this label, whole blocks wide; empty where there is surely none."""
-        found = np.argwhere((self._low <= label) & (self._high >= label))
-        if not found.size:
-            return EMPTY_BOX
-        size = np.array(_BLOCK)
-        (i0, j0, k0), (i1, j1, k1) = found.min(axis=0) * size, (found.max(axis=0) + 1) * size
-        return Box(start=(i0, j0, k0), stop=(i1, j1, k1)).shifted(self.box.start) & self.box
+        if self._boxes is None:
+            self._boxes = self._label_boxes()
+        return self._in_voxels(self._boxes.get(label, EMPTY_BOX))
 
     def difference(self, values: npt.NDArray[Any]) -> Box:
         """A box, whole blocks wide, outside of which an image of the same box is equal to the copy."""
@@ -121,14 +122,28 @@ class PackedImage:
             if not unequal[number]:
                 place = self._place(number)
                 unequal[number] = not np.array_equal(values[place.slices], self._block(number))
-        found = np.argwhere(unequal)
-        if not found.size:
-            return EMPTY_BOX
-        size = np.array(_BLOCK)
-        (i0, j0, k0), (i1, j1, k1) = found.min(axis=0) * size, (found.max(axis=0) + 1) * size
-        return Box(start=(i0, j0, k0), stop=(i1, j1, k1)).shifted(self.box.start) & self.box
+        return self._in_voxels(Box.of_mask(unequal))
 
-    def _place(self, number: tuple[int, ...]) -> Box:
+    def _label_boxes(self) -> dict[int, Box]:
+        boxes: dict[int, Box] = {}
+        flat = self._low == self._high
+        for label in np.unique(self._low[flat]):
+            boxes[int(label)] = Box.of_mask(flat & (self._low == label))
+        for (i, j, k), labels in self._labels.items():
+            here = Box(start=(i, j, k), stop=(i + 1, j + 1, k + 1))
+            for label in labels:
+                boxes[label] = boxes.get(label, EMPTY_BOX) | here
+        return boxes
+
+    def _in_voxels(self, blocks: Box) -> Box:
+        """The voxels of a box of blocks."""
+        (i0, i1), (j0, j1), (k0, k1) = (
+            (a * size, b * size) for a, b, size in zip(blocks.start, blocks.stop, _BLOCK, strict=True)
+        )
+        box = Box(start=(i0, j0, k0), stop=(i1, j1, k1)).shifted(self.box.start) & self.box
+        return box if box.size else EMPTY_BOX
+
+    def _place(self, number: Sequence[int]) -> Box:
         start = [n * b for n, b in zip(number, _BLOCK, strict=True)]
         i, j, k = (min(a + b, n) for a, b, n in zip(start, _BLOCK, self.box.shape, strict=True))
         return Box(start=(start[0], start[1], start[2]), stop=(i, j, k))
@@ -142,12 +157,21 @@ class PackedImage:
 
     def _pack(self, values: npt.NDArray[Any], where: Blocks) -> None:
         mixed = self._low != self._high
+        self._boxes = None
         for number in _numbers(where):
             if mixed[number]:
-                part = reverse_axes(values[self._place(number).slices])
+                part = np.ascontiguousarray(reverse_axes(values[self._place(number).slices]))
                 self._mixed[number] = zlib.compress(part.tobytes(), _LEVEL)
+                self._labels[number] = _labels_in(part.reshape(-1))
             else:
                 self._mixed.pop(number, None)
+                self._labels.pop(number, None)
+
+
+def _labels_in(values: npt.NDArray[Any]) -> tuple[int, ...]:
+    if values.dtype in (np.uint8, np.uint16):
+        return tuple(np.flatnonzero(np.bincount(values)).tolist())
+    return tuple(int(v) for v in np.unique(values))
 
 
 def _extremes(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -172,7 +196,7 @@ def _voxels(where: Blocks, box: Box) -> Blocks:
     return i, j, k
 
 
-def _numbers(where: Blocks) -> Iterator[tuple[int, int, int]]:
+def _numbers(where: Blocks) -> Iterator[Number]:
     for i in range(where[0].start, where[0].stop):
         for j in range(where[1].start, where[1].stop):
             for k in range(where[2].start, where[2].stop):

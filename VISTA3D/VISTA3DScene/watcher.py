@@ -149,6 +149,8 @@ class Watcher:
                 box = boxes[id(image)]
                 if box is None or box.size:
                     touched[segment_id] = box
+                else:
+                    layer.modified = image.GetMTime()  # touched, but equal: it need not be looked at again
         return touched
 
     def _mask_changes(self, segment_id: str, known: _Known, where: Box | None) -> list[Change]:
