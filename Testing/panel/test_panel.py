@@ -395,13 +395,13 @@ class TestShortcuts:
         from VISTA3DScene.shortcuts import SHORTCUTS
 
         tree = a_panel.ui.shortcutTree
-        rows = {tree.topLevelItem(i).text(0): tree.topLevelItem(i).text(1) for i in range(tree.topLevelItemCount)}
+        rows = {tree.topLevelItem(i).text(1): tree.topLevelItem(i).text(0) for i in range(tree.topLevelItemCount)}
         assert rows == {shortcut.text: shortcut.keys for shortcut in SHORTCUTS}
         assert set(a_panel.shortcuts._actions) == {shortcut.action for shortcut in SHORTCUTS}
 
     def test_keys_can_be_changed_and_restored(self, a_clean_host: Any, a_panel: Any) -> None:
         item = a_panel.ui.shortcutTree.topLevelItem(0)
-        item.setText(1, "ctrl+p")
+        item.setText(0, "ctrl+p")
         assert a_panel.shortcuts.keysOf("place_positive") == "Ctrl+P"
         press(a_clean_host, "P")
         assert not a_panel.ui.addPointButton.checked
@@ -411,10 +411,10 @@ class TestShortcuts:
         assert a_panel.shortcuts.keysOf("place_positive") == "P"
 
     def test_a_key_that_is_taken_is_refused(self, a_panel: Any) -> None:
-        a_panel.ui.shortcutTree.topLevelItem(0).setText(1, "N")
+        a_panel.ui.shortcutTree.topLevelItem(0).setText(0, "N")
         assert "N is taken" in a_panel.ui.messageText.text
         assert a_panel.shortcuts.keysOf("place_positive") == "P"
-        assert a_panel.ui.shortcutTree.topLevelItem(0).text(1) == "P"
+        assert a_panel.ui.shortcutTree.topLevelItem(0).text(0) == "P"
 
     def test_typing_in_a_field_is_typing(self, a_clean_host: Any, a_panel: Any) -> None:
         import wrap

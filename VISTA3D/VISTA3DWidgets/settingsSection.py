@@ -12,7 +12,8 @@ from VISTA3DWidgets.part import Part
 if TYPE_CHECKING:
     from VISTA3DWidgets.panel import Panel
 
-TEXT, KEYS = 0, 1  # columns
+KEYS, TEXT = 0, 1  # columns
+KEYS_WIDTH = 150  # pixels
 HELP = "Double-click keys to change them. They work while this module is open."
 
 
@@ -22,6 +23,7 @@ class SettingsSection(Part):
     def __init__(self, panel: Panel) -> None:
         super().__init__(panel)
         ui = self.ui
+        ui.shortcutTree.setColumnWidth(KEYS, KEYS_WIDTH)
         self._fill()
         ui.shortcutText.setText(HELP)
         ui.pythonEdit.setText(panel.preferences.text("Python"))
@@ -95,9 +97,9 @@ class SettingsSection(Part):
         for shortcut in SHORTCUTS:
             item = qt.QTreeWidgetItem()
             item.setText(TEXT, shortcut.text)
+            item.setToolTip(TEXT, shortcut.text)
             item.setText(KEYS, self.panel.shortcuts.keysOf(shortcut.action))
             item.setData(TEXT, qt.Qt.UserRole, shortcut.action)
             item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEditable)
             tree.addTopLevelItem(item)
-        tree.resizeColumnToContents(TEXT)
         tree.blockSignals(False)
