@@ -146,8 +146,8 @@ class Screen:
         )
 
     def idle(self) -> None:
-        """Wait until nothing runs and no point waits for an answer."""
-        self.wait("!s.activity && !s.points_pending")
+        """Wait until nothing runs and no point waits for an answer (a preview is one)."""
+        self.wait("!s.activity && (!s.points_pending || s.preview)")
 
     def area(self, view: str) -> Any:
         """The element of a view."""
