@@ -150,7 +150,7 @@ class Host:
         self.packaging = packaging
         _Util(self).install()
 
-    def process(self, until: Any = None, seconds: float = 60.0) -> None:
+    def process(self, until: Any = None, seconds: float = 180.0) -> None:
         """Let the event loop run: once, or until a condition holds (AssertionError after ``seconds``)."""
         import time
 

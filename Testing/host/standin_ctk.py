@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import Property, QChildEvent, QEvent, QObject, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
-from PySide6.QtWidgets import QAbstractButton, QLineEdit, QSizePolicy, QStyle, QStyleOption, QWidget
+from PySide6.QtWidgets import QAbstractButton, QLayout, QLineEdit, QSizePolicy, QStyle, QStyleOption, QWidget
 
 
 class ctkSearchBox(QLineEdit):  # noqa: N801 - the name of the real class
@@ -51,6 +51,9 @@ class ctkCollapsibleButton(QAbstractButton):  # noqa: N801
                 child.setProperty("wanted", not child.isHidden())
                 child.setVisible(False)
             self._forcing = False
+        if self.layout() is not None:
+            for box in self.findChildren(QLayout):
+                box.invalidate()  # sizes that were computed while the children were hidden
         self.updateGeometry()
         self.contentsCollapsedSignal.emit(not opened)
 
