@@ -92,7 +92,7 @@ def class_box_chart(rows: Sequence[Row]) -> str:
 
 def _legend(figure: Figure) -> None:
     """Above the axes, where it covers no data."""
-    figure.legend(frameon=False, fontsize=9, loc="outside upper center", ncols=4)
+    figure.legend(frameon=False, fontsize=9, loc="outside upper center", ncols=4, markerscale=1.6)
 
 
 def _figure(width: float, height: float) -> Figure:
