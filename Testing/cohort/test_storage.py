@@ -90,6 +90,15 @@ def test_nothing_appears_when_writing_fails(store: Store) -> None:
     assert store.names() == ["kept.txt"]
 
 
+def test_what_a_killed_writer_left_goes_when_the_folder_is_filled_again(tmp_path: Path) -> None:
+    left = tmp_path / "scans" / "a" / ".segmentation.seg.nrrd.x1y2" / "segmentation.seg.nrrd"
+    left.parent.mkdir(parents=True)
+    left.write_text("half")
+    with Store(tmp_path).filled("scans/a") as folder:
+        (folder / "x.txt").write_text("x")
+    assert [path.name for path in folder.iterdir()] == ["x.txt"]
+
+
 def test_what_is_not_there_is_said(store: Store) -> None:
     with pytest.raises(ReadError):
         store.read("no such file")

@@ -64,7 +64,8 @@ class Journal:
         self._waiting = []
 
     def gather(self) -> None:
-        """Take in the records that an earlier run left behind."""
+        """Take in the records that an earlier run left behind, and remove what it left half-written."""
+        self._store.tidy("manifest")
         for name in list(self._record_names()):
             try:
                 row = Row.from_dict(json.loads(self._store.read(name)))

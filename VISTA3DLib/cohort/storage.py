@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -151,6 +152,7 @@ class Store:
                 path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise output_error(path, error) from error
+            self.tidy(folder)
             yield path
             return
         with tempfile.TemporaryDirectory(prefix="vista3d-") as temporary:
@@ -158,6 +160,13 @@ class Store:
             for path in sorted(p for p in Path(temporary).rglob("*") if p.is_file()):
                 with self._uploading(f"{folder}/{path.relative_to(temporary).as_posix()}") as key:
                     self._fs.put_file(str(path), key)
+
+    def tidy(self, folder: str) -> None:
+        """Remove what a killed process left in a local folder: the hidden folders that files are first written to."""
+        if self.is_local:
+            for left in self.path(folder).rglob(".*"):
+                if left.is_dir():
+                    shutil.rmtree(left, ignore_errors=True)
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
