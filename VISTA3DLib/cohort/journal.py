@@ -65,7 +65,7 @@ class Journal:
 
     def gather(self) -> None:
         """Take in the records that an earlier run left behind, and remove what it left half-written."""
-        self._store.tidy("manifest")
+        self._store.tidy("manifest", recursive=True)
         for name in list(self._record_names()):
             try:
                 row = Row.from_dict(json.loads(self._store.read(name)))

@@ -161,10 +161,11 @@ class Store:
                 with self._uploading(f"{folder}/{path.relative_to(temporary).as_posix()}") as key:
                     self._fs.put_file(str(path), key)
 
-    def tidy(self, folder: str) -> None:
+    def tidy(self, folder: str, *, recursive: bool = False) -> None:
         """Remove what a killed process left in a local folder: the hidden folders that files are first written to."""
         if self.is_local:
-            for left in self.path(folder).rglob(".*"):
+            path = self.path(folder)
+            for left in list(path.rglob(".*") if recursive else path.glob(".*")):
                 if left.is_dir():
                     shutil.rmtree(left, ignore_errors=True)
 
