@@ -110,9 +110,12 @@ def same_but_for_close_calls(ours: np.ndarray, theirs: np.ndarray) -> bool:
     return int((ours != theirs).sum()) <= 1e-4 * ours.size and bool(theirs.any())
 
 
-@pytest.mark.parametrize("kind", ["oblique", "anisotropic"])
+@pytest.mark.parametrize("kind", ["oblique", "anisotropic", "small"])
 def test_point_equals_a_click_in_every_window_of_the_reference(tmp_path: Path, a_model: Model, kind: str) -> None:
-    case = a_case(tmp_path, kind)
+    case = a_case(tmp_path, "lps" if kind == "small" else kind)
+    if kind == "small":  # windows that do not show an object vote against it where they overlap those that do
+        corner = Box(start=(2, 3, 2), stop=(7, 9, 5))
+        case = replace(case, truths={i: BoxedMask(box=corner, mask=np.ones(corner.shape, dtype=bool)) for i in (1, 3)})
     given = dict.fromkeys(case.truths, 0)
 
     @torch.no_grad()
