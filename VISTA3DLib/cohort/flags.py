@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from VISTA3DLib.cohort.population import Usual
+from VISTA3DLib.cohort.population import Usual, ml_text
 from VISTA3DLib.cohort.settings import FlagRules
 
 BORDER, EMPTY, PARTS, VOLUME, HU, INPUT = "border", "empty", "components", "volume", "hu", "input"
@@ -55,9 +55,11 @@ def structure_flags(
     agreement = structure["agreement"]
     if agreement is not None and agreement < rules.least_agreement:
         flags.append(flag(HU, f"{name}: {agreement:.0%} of it has possible HU (mean {structure['mean_hu']:.0f} HU)"))
-    outside = usual is not None and usual.low is not None and usual.high is not None
-    if outside and usual is not None and not structure["border"] and not (usual.low <= ml <= usual.high):
-        flags.append(flag(VOLUME, f"{name}: {ml:.3g} ml, usual are {usual.low:.3g} to {usual.high:.3g}"))
+    if usual is None or usual.low is None or usual.high is None or structure["border"]:
+        return flags
+    if not usual.low <= ml <= usual.high:
+        text = f"{name}: {ml_text(ml)} ml, usual are {ml_text(usual.low)} to {ml_text(usual.high)}"
+        flags.append(flag(VOLUME, text))
     return flags
 
 

@@ -88,3 +88,8 @@ def usual_range(volumes: FloatArray, rules: FlagRules) -> tuple[float, float]:
     middle = float(np.median(logs))
     spread = max(_SMALLEST_SPREAD, _MAD_TO_SD * float(np.median(np.abs(logs - middle))))
     return float(np.exp(middle - rules.deviations * spread)), float(np.exp(middle + rules.deviations * spread))
+
+
+def ml_text(ml: float) -> str:
+    """A volume for reading: three digits, no exponent."""
+    return f"{ml:,.0f}" if ml >= 100 else f"{ml:.3g}"

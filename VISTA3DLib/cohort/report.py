@@ -16,7 +16,7 @@ from VISTA3DLib import __version__
 from VISTA3DLib.cohort.digest import MOST_EXAMPLES, MOST_LISTED, Digest, Shown
 from VISTA3DLib.cohort.drawings import axis_drawing, duration, pace_drawing, stages_drawing, volume_drawing
 from VISTA3DLib.cohort.flags import MEANINGS, WEIGHTS
-from VISTA3DLib.cohort.population import Usual
+from VISTA3DLib.cohort.population import Usual, ml_text
 from VISTA3DLib.cohort.rows import FAILED, NOT_RUN, OK, SAME, now
 from VISTA3DLib.cohort.scan import LeftOut
 from VISTA3DLib.cohort.storage import Store
@@ -165,13 +165,13 @@ def _volumes(usual: Mapping[int, Usual]) -> str:
     for item in shown:
         has = bool(item.volumes.size)
         five, fifty, more = np.percentile(item.volumes, [5, 50, 95]) if has else (None, None, None)
-        span = "" if item.low is None or item.high is None else f"{item.low:.3g} to {item.high:.3g}"
+        span = "" if item.low is None or item.high is None else f"{ml_text(item.low)} to {ml_text(item.high)}"
         rows.append(
             [
                 _text(item.name),
                 _number(item.found, f"{item.found:,} of {item.asked:,}"),
                 _number(item.volumes.size, f"{item.volumes.size:,}"),
-                *(_number(v, "" if v is None else f"{v:.3g}") for v in (five, fifty, more)),
+                *(_number(v, "" if v is None else ml_text(v)) for v in (five, fifty, more)),
                 _number(item.low, span),
                 ("", volume_drawing(item, float(low), float(high))),
             ]
