@@ -132,6 +132,10 @@ def test_components_are_those_of_scipy_with_26_neighbours(mask: Mask) -> None:
     assert len({(int(a), int(b)) for a, b in zip(ours[mask], theirs[mask], strict=True)}) == count
 
 
+def test_a_mask_of_three_voxels_in_a_row_has_its_two_components() -> None:
+    assert label_components(np.array([[[True, False, True]]])).max() == 2
+
+
 def test_a_negative_click_inside_the_mask_does_not_make_additions_grow() -> None:
     """Spec 4.3-2: in the reference any click inside, even a negative one, opens the rule for all positive clicks."""
     base = box_mask(np.s_[2:8, 2:8, 2:8])

@@ -10,12 +10,12 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 
 from VISTA3DLib.errors import VolumeError
 from VISTA3DLib.geometry import Grid, Index3
+from VISTA3DLib.merge import label_components
 
 AIR_BELOW = -800.0  # HU (spec 5.7)
 MOST_LABELS = int(np.iinfo(np.int16).max)
@@ -33,7 +33,7 @@ def air_mask(hu: npt.NDArray[Any]) -> BoolArray:
     below = hu < AIR_BELOW
     if not below.any():
         return below
-    components = cc3d.connected_components(below, connectivity=26)
+    components = label_components(below)
     sizes = label_sizes(components)
     sizes[0] = 0
     largest = components == int(sizes.argmax())
