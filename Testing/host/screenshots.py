@@ -73,7 +73,7 @@ class Photographer:
         path = self.folder / f"{name}.png"
         self.host.window.grab().save(str(path))
         with Image.open(path) as picture:
-            small = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+            small = picture.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         small.save(path, optimize=True)
 
     def click(self, ras: Point, positive: bool = True, *, wait: bool = True) -> None:
@@ -192,8 +192,9 @@ def main() -> None:
             take_segments_of_a_file(camera, node, plus, minus)
         else:
             take_answers_of_the_model(camera, plus, minus)
-        camera.show("finetuneButton", "evaluateButton")
+        camera.show("finetuneButton")
         camera.picture("finetune")
+        camera.panel.ui.pythonEdit.text = ""  # as on a computer where nothing was set
         camera.show("settingsButton")
         camera.picture("settings")
     finally:
