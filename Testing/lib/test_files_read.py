@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import locale
 import os
 import struct
 import subprocess
@@ -97,10 +98,13 @@ def test_other_formats_of_itk_are_read(tmp_path: Path, name: str) -> None:
     array = values()
     image = sitk.GetImageFromArray(reverse_axes(array))
     image.SetSpacing([2.0, 3.0, 4.0])
+    before = locale.setlocale(locale.LC_ALL)
     sitk.WriteImage(image, str(tmp_path / name))
+    locale.setlocale(locale.LC_ALL, before)  # ITK's writer of VTK files leaves the C locale behind, as its reader does
     volume = read_volume(tmp_path / name)
     assert np.array_equal(volume.array, array)
     assert volume.grid.spacing == pytest.approx((2.0, 3.0, 4.0))
+    assert locale.setlocale(locale.LC_ALL) == before
 
 
 @pytest.mark.parametrize(

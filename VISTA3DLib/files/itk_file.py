@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import locale
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +22,20 @@ def read_itk(path: Path) -> ImageFile:
     """
     import SimpleITK as sitk  # noqa: N813 - the name that everybody uses
 
-    reader = sitk.ImageFileReader()
+    with _kept_locale():
+        image = _read(path, sitk.ImageFileReader())
+    affine = np.eye(4)
+    dimension = image.GetDimension()
+    direction = np.array(image.GetDirection()).reshape(dimension, dimension)
+    affine[:3, :3] = direction[:3, :3] * np.array(image.GetSpacing()[:3])
+    affine[:3, 3] = image.GetOrigin()[:3]
+    voxels = sitk.GetArrayFromImage(image)
+    voxels = voxels.transpose() if dimension > 3 else reverse_axes(voxels)
+    return ImageFile(array=three_axes(voxels), affine=flip_lps_ras(affine))
+
+
+def _read(path: Path, reader: Any) -> Any:
+    """The image of a file, after its header was looked at."""
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
@@ -32,14 +49,16 @@ def read_itk(path: Path) -> ImageFile:
                 f"The image has 2 dimensions (size {format_shape(size)}), not 3.", "Load a stack of slices."
             )
         check_room(path, size, 2)  # at least: the pixel type is known when it is read
-        image = reader.Execute()
+        return reader.Execute()
     except RuntimeError as error:  # what SimpleITK raises for everything
         raise unreadable(path, error) from error
-    affine = np.eye(4)
-    dimension = image.GetDimension()
-    direction = np.array(image.GetDirection()).reshape(dimension, dimension)
-    affine[:3, :3] = direction[:3, :3] * np.array(image.GetSpacing()[:3])
-    affine[:3, 3] = image.GetOrigin()[:3]
-    voxels = sitk.GetArrayFromImage(image)
-    voxels = voxels.transpose() if dimension > 3 else reverse_axes(voxels)
-    return ImageFile(array=three_axes(voxels), affine=flip_lps_ras(affine))
+
+
+@contextmanager
+def _kept_locale() -> Iterator[None]:
+    """ITK's reader of VTK files leaves the whole process in the C locale, where Python writes and reads ASCII only."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
