@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,15 @@ from PySide6.QtWidgets import QWidget  # noqa: E402
 
 
 def click(host: Any, widget: QWidget, place: QPoint) -> None:
-    """Move the real cursor over a widget, and click."""
-    point = widget.mapToGlobal(place)
-    for command in (["mousemove", str(point.x() - 3), str(point.y())], ["mousemove", str(point.x()), str(point.y())]):
-        run(host, ["xdotool", *command])
+    """Move the real cursor over a widget, wait until the layout has come to rest under it, and click."""
+    aimed = None
+    while aimed != (point := widget.mapToGlobal(place)):
+        aimed = point
+        for x in (point.x() - 3, point.x()):
+            run(host, ["xdotool", "mousemove", str(x), str(point.y())])
+        rest = time.monotonic() + 0.3
+        while time.monotonic() < rest:
+            host.process()
     run(host, ["xdotool", "click", "1"])
 
 

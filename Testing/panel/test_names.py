@@ -6,6 +6,7 @@ The lists are an excerpt of what Python sees in a running Slicer (``Testing/host
 from __future__ import annotations
 
 import ast
+import functools
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,13 +44,19 @@ def members(class_name: str) -> frozenset[str]:
     return wrap.allowed(raw_class(class_name))
 
 
+@functools.cache
+def instance(class_name: str) -> object:
+    """An object to ask: PySide loses a class's own ``staticMetaObject`` when widgets of it came and went."""
+    return raw_class(class_name)()
+
+
 def is_property(class_name: str, name: str) -> bool:
     """Whether Python must not call it."""
     import api_lists
 
     if class_name in api_lists.widget_classes() and name in api_lists.properties(class_name):
         return True
-    return bool(raw_class(class_name).staticMetaObject.indexOfProperty(name) >= 0)  # type: ignore[attr-defined]
+    return bool(instance(class_name).metaObject().indexOfProperty(name) >= 0)  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("host")
@@ -188,7 +195,7 @@ class TestPythonCode:
                 if "ui" in parts:
                     kind = named[parts[-1]]
                     if signature not in api_lists.signals(kind):
-                        assert raw_class(kind).staticMetaObject.indexOfSignal(signature) >= 0, where  # type: ignore[attr-defined]
+                        assert instance(kind).metaObject().indexOfSignal(signature) >= 0, where  # type: ignore[attr-defined]
                         assert signature.partition("(")[0] in members(kind), where
         assert seen > 40
 
