@@ -1,7 +1,8 @@
 """The run: scans go from a hand to a model to a hand; many at a time, never more than fit, each to its end.
 
-Every process has one task, a model one more that waits, so that whoever dies took down one scan that is known by name:
-it is tried again, and gives up after some attempts. What only waited is simply sent again.
+Every process has one task, a model one more that waits. When a model goes down with both, nobody can know which of them
+it was: the answer of the first may have been lost with the process. Both are sent again, each alone with a model from
+then on. A scan that takes a process down alone is known by name, and gives up after some attempts.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class _Task:
     scan: Scan
     known_hash: str
     attempts: int = 1
-    waited: bool = False  # behind another when the model went down
+    suspect: bool = False  # with another in a model that went down
+    alone: bool = False  # was a suspect: has the model for itself
     read: ReadScan | None = None
     about: Segmented | None = None
     volume: Any = None  # references to shared memory
@@ -137,7 +139,7 @@ class Schedule:
             task, hand = place.to_write.popleft(), place.idle.pop()
             call = hand.finish.remote(job, task.scan, task.attempts, task.read, task.about, task.volume, task.result)
             self._flights[call] = _Flight(task=task, stage="write", place=place, hand=hand)
-        while place.to_segment and place.model_is_up and len(place.segmenting) < _MODEL_QUEUE:
+        while place.to_segment and place.model_is_up and _has_room(place):
             task = place.to_segment.popleft()
             about, result = place.worker.model.segment.options(num_returns=2).remote(task.volume)
             task.result = result
@@ -217,7 +219,6 @@ class Schedule:
         flight = self._flights.pop(call)
         task, place = flight.task, flight.place
         if flight.stage == "segment":
-            task.waited = task.waited or place.segmenting[0] is not task
             place.segmenting.remove(task)
         try:
             value = ray.get(call)
@@ -281,9 +282,9 @@ class Schedule:
 
         self._cluster.check()
         place = flight.place
-        if flight.stage == "segment":  # what waited behind it comes back with the same error, blameless
-            for other in place.segmenting:
-                other.waited = True
+        if flight.stage == "segment" and place.segmenting:
+            for suspect in (flight.task, *place.segmenting):
+                suspect.suspect = True
         if isinstance(error, ray.exceptions.ActorDiedError):
             self._replace(place)
         elif flight.hand is not None or place.model_is_up:
@@ -294,8 +295,8 @@ class Schedule:
         """Once more, unless the task took a process with it before."""
         task = flight.task
         self._forget(task, flight.place)
-        if task.waited or task.attempts < self._attempts:
-            self._send_again(task, task.attempts + (not task.waited))
+        if task.suspect or task.attempts < self._attempts:
+            self._send_again(task, task.attempts + (not task.suspect))
             return
         memory = "memory" in str(error).lower() and "oom" in str(error).lower()
         cause = causes.MEMORY if memory else causes.CRASH
@@ -334,7 +335,8 @@ class Schedule:
             flight.place.idle.append(flight.hand)
 
     def _send_again(self, task: _Task, attempts: int) -> None:
-        self._again.append(_Task(scan=task.scan, known_hash=task.known_hash, attempts=attempts))
+        alone = task.suspect or task.alone
+        self._again.append(_Task(scan=task.scan, known_hash=task.known_hash, attempts=attempts, alone=alone))
 
     def _replace(self, place: _Place) -> None:
         """Start a new worker for one that is gone for good and will not be restarted, perhaps with its node."""
@@ -359,6 +361,13 @@ class Schedule:
     def _forget(self, task: _Task, place: _Place) -> None:
         place.in_air -= 1
         task.volume = task.result = None
+
+
+def _has_room(place: _Place) -> bool:
+    """Whether the model may get the next task: one more behind another, unless either must be alone."""
+    if not place.segmenting:
+        return True
+    return len(place.segmenting) < _MODEL_QUEUE and not (place.segmenting[0].alone or place.to_segment[0].alone)
 
 
 def _original(error: Any) -> BaseException:
