@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import math
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,12 @@ class ViewerProcess:
             self._process.wait()
 
 
+def run_alone(coroutine: Any) -> Any:
+    """Run a coroutine to its end in a thread of its own: Playwright keeps an event loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
 class Screen:
     """A page of the viewer, seen through Playwright."""
 
@@ -138,9 +146,10 @@ class Screen:
         return self.page.evaluate("(name) => JSON.parse(JSON.stringify(window.trame.state.get(name) ?? null))", name)
 
     def wait(self, condition: str, argument: Any = None) -> None:
-        """Wait until an expression over the state ``s`` (and ``a``) holds."""
+        """Wait until an expression over the state ``s`` (and ``a``) holds. While a page loads, its state is empty."""
+        holds = f"s.my_tab !== undefined && ({condition})"
         self.page.wait_for_function(
-            f"(a) => {{ const s = window.trame?.state?.state; return s && ({condition}); }}",
+            f"(a) => {{ const s = window.trame?.state?.state; return s !== undefined && {holds}; }}",
             arg=argument,
             timeout=PATIENCE,
         )

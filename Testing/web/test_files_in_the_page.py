@@ -50,7 +50,7 @@ def clicked(screen: Screen) -> None:
 
 def test_nothing_is_open_at_first_and_the_page_says_what_to_do(empty: ViewerProcess, screen: Screen) -> None:
     screen.open(empty.address)
-    assert screen.page.get_by_text("Drop a file or a DICOM folder here").is_visible()
+    screen.page.get_by_text("Drop a file or a DICOM folder here").wait_for()
     assert screen.page.get_by_role("button", name="Add P").is_disabled()
     assert screen.state("volume") is None
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import aiohttp
 import pytest
 from aiohttp import web
+from browsing import run_alone
 
 from VISTA3DWeb.options import ViewerOptions
 from VISTA3DWeb.security import Gate
@@ -45,7 +45,7 @@ def serve(options: ViewerOptions, visit: Visit) -> None:
         finally:
             await runner.cleanup()
 
-    asyncio.run(run())
+    run_alone(run())
 
 
 async def status(session: aiohttp.ClientSession, address: str, **headers: str) -> int:

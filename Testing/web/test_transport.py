@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import run_alone
 
 from VISTA3DLib.client import Handlers, WorkerClient
 from VISTA3DWeb.transport import AsyncioTransport
@@ -51,7 +52,7 @@ def test_what_is_sent_before_the_process_is_there_arrives_in_order(tmp_path: Pat
         transport.send(b"to nobody\n")
         await transport.finish()
 
-    asyncio.run(run())
+    run_alone(run())
 
 
 def test_a_command_that_does_not_exist_ends_with_no_status(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_a_command_that_does_not_exist_ends_with_no_status(tmp_path: Path) -> No
         assert heard.ended == [None]
         assert "cannot be started" in log[0]
 
-    asyncio.run(run())
+    run_alone(run())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -78,7 +79,7 @@ def test_a_process_that_ignores_being_asked_is_forced(tmp_path: Path, monkeypatc
         assert transport.pid is None
         assert heard.ended == [-9]
 
-    asyncio.run(run())
+    run_alone(run())
 
 
 def test_the_real_worker_answers_dies_and_is_replaced(tmp_path: Path) -> None:
@@ -106,4 +107,4 @@ def test_the_real_worker_answers_dies_and_is_replaced(tmp_path: Path) -> None:
         assert transport.pid is None
         assert not tmp_path.exists()
 
-    asyncio.run(run())
+    run_alone(run())

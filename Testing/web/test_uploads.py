@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
+from browsing import run_alone
 from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
@@ -35,7 +35,7 @@ def exchange(
         finally:
             await runner.cleanup()
 
-    asyncio.run(run())
+    run_alone(run())
 
 
 async def put(session: aiohttp.ClientSession, base: str, name: str, data: bytes) -> tuple[int, dict[str, str]]:
