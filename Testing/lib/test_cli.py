@@ -283,3 +283,15 @@ def test_what_cannot_be_written_is_said_before_the_model_is_loaded(
     assert run(["segment", str(ct), "-o", output, "-w", "no such weights.pt", *extra]) == 2
     assert said in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_result_never_replaces_what_it_is_made_from(
+    ct: Path, tmp_path: Path, capsys: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ct.read_bytes()
+    monkeypatch.chdir(ct.parent)
+    assert run(["segment", str(ct), "-o", ct.name]) == 2
+    assert "would be replaced" in capsys.readouterr().err
+    assert run(["supervoxels", ct.name, "-o", str(ct)]) == 2
+    assert "would be replaced" in capsys.readouterr().err
+    assert ct.read_bytes() == before

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from VISTA3DLib import __version__
 from VISTA3DLib.errors import ClassError, OutputError, PromptError, SettingsError
+from VISTA3DLib.files.atomic import check_not_input
 from VISTA3DLib.files.segments import SegmentToWrite, Written, segments_of, spare_color, tight
 from VISTA3DLib.geometry import Box, Grid, Vector3
 from VISTA3DLib.progress import ProgressCallback, StageClock
@@ -63,6 +64,9 @@ class SegmentOptions:
             raise SettingsError(f"There is no sample '{self.sample}'.", "Use --sample torso.")
         if self.output is None:
             raise OutputError("No output was named.", "Add -o out.seg.nrrd")
+        for written in (self.output, self.picture):
+            if written is not None:
+                check_not_input(written, (self.ct, self.refine, self.points))
         if self.point_space not in get_args(PointSpace):
             raise PromptError(f"There is no point space '{self.point_space}'.", "Use ras, lps or ijk.")
         if self.clicked_class is not None and self.new_structure is not None:

@@ -46,8 +46,10 @@ def supervoxels(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Cut a CT into supervoxels: 0 is air, 1 to n the rest."""
+    from VISTA3DLib.files.atomic import check_not_input
     from VISTA3DLib.training.supervoxels import SupervoxelSettings, write_supervoxels
 
+    check_not_input(output, (ct,))
     settings = SupervoxelSettings(
         method="plain" if sam is None else "sam",
         segments=segments,

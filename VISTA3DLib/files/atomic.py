@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,6 +67,15 @@ def check_writable(path: Path) -> None:
             pass
     except OSError as error:
         raise output_error(path, error) from error
+
+
+def check_not_input(path: Path, inputs: Iterable[Path | None]) -> None:
+    """Raise ``OutputError`` if writing ``path`` would replace one of the files that are read, by whatever name."""
+    for source in inputs:
+        if source is not None and source.resolve() == path.resolve():
+            raise OutputError(
+                f"{path} is read by this run and would be replaced.", "Choose another name for the result."
+            )
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
