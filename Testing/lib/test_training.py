@@ -190,11 +190,11 @@ from pathlib import Path
 import numpy as np, torch
 sys.path.insert(0, {folder!r})
 from test_training import ddp_gradients
-from VISTA3DLib.training.distributed import join_world
-world = join_world()
-gradients = ddp_gradients(Path({data!r}), world)
-if world.leads:
-    torch.save(gradients, {output!r})
+from VISTA3DLib.training.distributed import joined_world
+with joined_world() as world:
+    gradients = ddp_gradients(Path({data!r}), world)
+    if world.leads:
+        torch.save(gradients, {output!r})
 """
 
 

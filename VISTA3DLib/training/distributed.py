@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -48,17 +49,27 @@ class World:
             distributed.barrier()
 
 
-def join_world() -> World:
-    """Join the processes that ``torchrun`` started; a world of one without it."""
+@contextmanager
+def joined_world() -> Iterator[World]:
+    """Join the processes that ``torchrun`` started, and leave them together; a world of one without it.
+
+    A process that ends without leaving may be aborted while its connections still have threads. After an error it does
+    not wait for the others: ``torchrun`` ends them.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return World()
-    if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        yield World()
+        return
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if torch.cuda.is_available():
         torch.cuda.set_device(local)
-    return World(rank=distributed.get_rank(), size=size, local_rank=local)
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        world = World(rank=distributed.get_rank(), size=size, local_rank=local)
+        yield world
+        world.barrier()
+    finally:
+        distributed.destroy_process_group()
 
 
 def wrapped(network: torch.nn.Module, world: World) -> torch.nn.Module:

@@ -17,7 +17,7 @@ from VISTA3DLib.progress import Cancel, ProgressCallback
 from VISTA3DLib.settings import NetworkSettings
 from VISTA3DLib.training.catalogue import trained_catalogue
 from VISTA3DLib.training.datalist import DataList, read_datalist
-from VISTA3DLib.training.distributed import join_world
+from VISTA3DLib.training.distributed import joined_world
 from VISTA3DLib.training.phantom_cases import DATASET, phantom_mapping, write_phantom_cases
 from VISTA3DLib.training.point_start import start_point_head
 from VISTA3DLib.training.settings import TrainingSettings
@@ -29,24 +29,24 @@ def train(
     settings: TrainingSettings, *, progress: ProgressCallback | None = None, cancel: Cancel | None = None
 ) -> Path:
     """Run a training configuration; returns the path of the best weights. Resumes what was interrupted."""
-    world = join_world()
-    runtime = choose_runtime(settings.device, settings.precision)
-    data = with_phantoms(read_datalist(settings.data), settings, progress, cancel)
-    network, network_settings = start_network(settings, data)
-    held_back = data.split(settings.fold)[1]
-    validate = DiceValidator(held_back, data, network_settings, runtime) if held_back and world.leads else None
-    trainer = Trainer(
-        network,
-        network_settings,
-        settings,
-        data,
-        runtime,
-        world=world,
-        validate=validate,
-        progress=progress,
-        cancel=cancel,
-    )
-    return trainer.run()
+    with joined_world() as world:
+        runtime = choose_runtime(settings.device, settings.precision)
+        data = with_phantoms(read_datalist(settings.data), settings, progress, cancel)
+        network, network_settings = start_network(settings, data)
+        held_back = data.split(settings.fold)[1]
+        validate = DiceValidator(held_back, data, network_settings, runtime) if held_back and world.leads else None
+        trainer = Trainer(
+            network,
+            network_settings,
+            settings,
+            data,
+            runtime,
+            world=world,
+            validate=validate,
+            progress=progress,
+            cancel=cancel,
+        )
+        return trainer.run()
 
 
 def with_phantoms(
