@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -238,10 +237,8 @@ def test_two_processes_average_the_gradients_of_their_patches(a_datalist: Path, 
     output = tmp_path / "gradients.pt"
     script = tmp_path / "ddp.py"
     script.write_text(DDP_SCRIPT.format(folder=str(Path(__file__).parent), data=str(a_datalist), output=str(output)))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
+    launcher += ["--nproc-per-node=2"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     subprocess.run([*launcher, str(script)], check=True, env=environment, timeout=300)
     together = torch.load(output, weights_only=True)
