@@ -1,4 +1,4 @@
-"""How long the scene layer takes at 512 x 512 x 300 (``python -m benchmarks.scene``): import, undo, memory, an answer.
+"""How long the scene layer takes at 512 x 512 x 300 (``python -m benchmarks.scene``): import, undo, memory, a click.
 
 The labels are 117 structures that fill a torso-like body, of the sizes that organs have: a Voronoi diagram of seeds,
 cut to an ellipse. The worker is the tests' own, in this process, so no time of a network is in the numbers.
@@ -6,6 +6,7 @@ cut to an ellipse. The worker is the tests' own, in this process, so no time of 
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -31,23 +32,23 @@ from VISTA3DScene.segment_masks import LABELMAP  # noqa: E402
 from VISTA3DLib.classes import ClassCatalogue  # noqa: E402
 from VISTA3DLib.geometry import Box  # noqa: E402
 
-SHAPE = (512, 512, 300)
+COLUMNS = ROWS = 512
 AFFINE = np.diag([-0.8, -0.8, 1.5, 1.0])
 STEPS = 120
 
 
-def body(class_ids: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+def body(class_ids: tuple[int, ...], slices: int) -> npt.NDArray[np.uint8]:
     """A label image [i, j, k] (i fastest in memory) of structures that fill a body."""
     random = np.random.default_rng(0)
-    seeds = random.uniform((100, 130, 5), (412, 380, 295), size=(len(class_ids), 3))
-    coarse = [np.arange(0, n, 4) for n in SHAPE]
+    seeds = random.uniform((100, 130, 5), (412, 380, slices - 5), size=(len(class_ids), 3))
+    coarse = [np.arange(0, n, 4) for n in (COLUMNS, ROWS, slices)]
     index = np.stack(np.meshgrid(*coarse, indexing="ij"), axis=-1)
     nearest = cKDTree(seeds).query(index.reshape(-1, 3))[1].reshape(index.shape[:3])
     labels = np.asarray(class_ids, dtype=np.uint8)[nearest]
     inside = ((index[..., 0] - 256) / 180) ** 2 + ((index[..., 1] - 256) / 130) ** 2 <= 1
     labels = np.where(inside, labels, 0).astype(np.uint8)
-    full = np.zeros(SHAPE[::-1], dtype=np.uint8)
-    for k in range(SHAPE[2]):
+    full = np.zeros((slices, ROWS, COLUMNS), dtype=np.uint8)
+    for k in range(slices):
         full[k] = np.kron(labels[:, :, k // 4], np.ones((4, 4), dtype=np.uint8)).T
     return full.transpose(2, 1, 0)
 
@@ -106,10 +107,13 @@ def clicks(ledger: Ledger, ids: list[str], clock: Clock) -> None:
 
 def main() -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(description="The scene layer with 117 segments, without the network's time.")
+    parser.add_argument("--slices", type=int, default=300, help="of 512 x 512 voxels; default 300")
+    slices = parser.parse_args().slices
     catalogue = ClassCatalogue.load("ct")
     class_ids = tuple(catalogue.resolve_many(["everything"]))[:117]
-    labels, clock, host = body(class_ids), Clock(), SceneHost()
-    volume = make_volume(host.scene, np.zeros(SHAPE, dtype=np.int16), AFFINE)
+    labels, clock, host = body(class_ids, slices), Clock(), SceneHost()
+    volume = make_volume(host.scene, np.zeros(labels.shape, dtype=np.int16), AFFINE)
     bench = Bench(host.scene, lambda _seconds, _function: None)
     bench.volume = volume
     desk = SegmentDesk(bench, lambda: catalogue, choose=lambda _: None, selection_changed=lambda: None)

@@ -12,10 +12,11 @@ from odd_volumes import odd_affine
 from scene_host import make_segmentation, make_transform, make_volume, make_warp, vtk_matrix
 from scene_table import Table
 from test_coordinates import MOVE, volume_middle
-from test_ledger import picture
+from test_ledger import paint, picture
 from test_workbench import A, ball, foreign_segment
 from VISTA3DScene.jobs import State
 from VISTA3DScene.lattice import image_affine
+from VISTA3DScene.ledger import EDITED_ELSEWHERE
 from VISTA3DScene.overwrite import Overwrite
 from VISTA3DScene.segment_masks import labelmap_of
 from VISTA3DScene.tags import get_tag
@@ -68,6 +69,37 @@ def test_a_run_is_one_step(table: Table) -> None:
     end = picture(table.bench.segmentation)
     table.bench.undo()
     assert picture(table.bench.segmentation) == start
+    table.bench.redo()
+    assert picture(table.bench.segmentation) == end
+
+
+def test_a_run_that_is_done_again_is_known_to_the_last_voxel(table: Table) -> None:
+    run(table)
+    table.bench.undo()
+    table.bench.redo()
+    end, node = picture(table.bench.segmentation), table.bench.segmentation
+    paint(node, ids(table)[3], np.s_[2:4, 1:2, 0:1], 5)
+    painted = [table.mask(i).tobytes() for i in ids(table).values()]
+    table.bench.undo()
+    assert table.bench.redo_name == EDITED_ELSEWHERE
+    assert picture(node) == end
+    table.bench.redo()
+    assert [table.mask(i).tobytes() for i in ids(table).values()] == painted
+    table.bench.undo()
+    labelmap_of(node.GetSegmentation().GetNthSegment(0)).Modified()  # touched, nothing changed
+    table.bench.undo()
+    assert table.bench.segments == ()
+
+
+def test_a_segment_that_left_the_shared_labelmap_comes_back_whole_with_the_run(table: Table) -> None:
+    run(table, [3, 4])
+    end, inner = picture(table.bench.segmentation), table.bench.segmentation.GetSegmentation()
+    table.bench.select_segment(ids(table)[3])
+    table.bench.add_point(table.at(*A))  # grows into its neighbour
+    table.settle()
+    assert inner.GetNumberOfLayers() == 2
+    while table.bench.undo_name is not None:
+        table.bench.undo()
     table.bench.redo()
     assert picture(table.bench.segmentation) == end
 

@@ -21,7 +21,16 @@ def image(shape: tuple[int, int, int], seed: int) -> np.ndarray:
     for label in range(1, 4):
         a = [random.integers(0, n) for n in out.shape]
         out[tuple(slice(v, v + random.integers(1, 30)) for v in a)] = label * 60
+    if out.dtype == np.int16 and seed % 2:
+        out = -out
     return out.transpose(2, 1, 0)
+
+
+def written(copy: PackedImage) -> np.ndarray:
+    """The whole image that a copy holds, into an array that held something else."""
+    out = np.full(copy.box.shape[::-1], 7, dtype=copy.dtype).transpose(2, 1, 0)
+    copy.write(out)
+    return out
 
 
 def some_box(shape: tuple[int, int, int], seed: int) -> Box:
@@ -44,7 +53,7 @@ def test_a_packed_mask_is_the_mask(shape: tuple[int, int, int], seed: int) -> No
 def test_any_box_of_a_copy_is_that_box_of_the_image(shape: tuple[int, int, int], seed: int) -> None:
     values, corner = image(shape, seed), (3, -40, 11)
     copy = PackedImage(values, Box.whole(shape).shifted(corner))
-    assert np.array_equal(copy.values(), values)
+    assert np.array_equal(written(copy), values)
     box = some_box(shape, seed).shifted(corner)
     expected = np.zeros(box.shape, dtype=values.dtype)
     both = box & copy.box
@@ -66,8 +75,8 @@ def test_a_difference_is_found_and_an_update_makes_it_go(shape: tuple[int, int, 
     assert found.contains_box(box) if box.size else not found.size
     copy.update(changed, box)
     assert not copy.difference(changed).size
-    assert np.array_equal(copy.values(), changed)
-    assert np.array_equal(fork.values(), values)  # the fork went its own way
+    assert np.array_equal(written(copy), changed)
+    assert np.array_equal(written(fork), values)  # the fork went its own way
 
 
 @settings(max_examples=60)

@@ -117,8 +117,8 @@ def test_only_the_box_that_changed_is_written(scene: Any) -> None:
     node = two_neighbours(scene)
     touched = change_mask(node, "a", block((4, 10, 4), (2, 2, 2)), block((4, 4, 4), (1, 1, 1)))
     image = image_of(node, "a")
-    assert all(written is image for written, _ in touched)
-    assert sorted(box.shape for _, box in touched) == [(1, 1, 1), (2, 2, 2)]
+    assert all(written.image is image for written in touched)
+    assert sorted(written.box.shape for written in touched) == [(1, 1, 1), (2, 2, 2)]
 
 
 def test_removing_all_voxels_leaves_an_empty_segment(scene: Any) -> None:

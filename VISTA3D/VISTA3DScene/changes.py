@@ -9,12 +9,13 @@ import numpy as np
 import slicer
 
 from VISTA3DLib.geometry import Box, FloatArray
-from VISTA3DScene.lattice import LatticeMask, image_box, image_values, oriented_image
+from VISTA3DScene.lattice import LatticeMask, blank_image, image_box, image_values
 from VISTA3DScene.packed import PackedImage, PackedMask
 from VISTA3DScene.segment_masks import (
     LABELMAP,
     SURFACE,
     Touched,
+    Written,
     change_mask,
     ensure_labelmaps,
     label_mask,
@@ -331,7 +332,7 @@ class LayerAdded:
                 values[np.isin(values, labels)] = 0
                 image.GetPointData().GetScalars().Modified()
                 image.Modified()
-                touched.append((image, image_box(image)))
+                touched.append(Written(image=image, box=image_box(image)))
         return touched
 
     def redo(self, segmentation: Any) -> Touched:
@@ -341,7 +342,8 @@ class LayerAdded:
         surfaces = inner.ContainsRepresentation(SURFACE)
         if surfaces:  # else each segment that comes would have its surface computed at once
             segmentation.RemoveClosedSurfaceRepresentation()
-        image = oriented_image(self.affine, self.copy.box, self.copy.values())
+        image = blank_image(self.affine, self.copy.box, self.copy.dtype)
+        self.copy.write(image_values(image))
         for segment_id, label, appearance in self.segments:
             segment = slicer.vtkSegment()
             appearance.apply(segment)
@@ -351,7 +353,7 @@ class LayerAdded:
         place_empty_labelmaps(segmentation, self.affine)
         if surfaces:
             segmentation.CreateClosedSurfaceRepresentation()
-        return [(image, image_box(image))]
+        return [Written(image=image, box=self.copy.box, copy=self.copy)]
 
     @property
     def nbytes(self) -> int:

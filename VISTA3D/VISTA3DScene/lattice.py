@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import slicer
-from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_numpy
 
 from VISTA3DLib.geometry import Box, FloatArray, reverse_axes
 from VISTA3DScene.frames import FrameMap, array_to_matrix, matrix_of_image
@@ -117,14 +117,27 @@ def oriented_image(affine: FloatArray, box: Box, values: npt.NDArray[Any]) -> An
     return image
 
 
+def blank_image(affine: FloatArray, box: Box, dtype: npt.DTypeLike) -> Any:
+    """A ``vtkOrientedImageData`` in ``box`` of a lattice, whose values are still to be written."""
+    image = slicer.vtkOrientedImageData()
+    image.SetGeometryFromImageToWorldMatrix(array_to_matrix(affine))
+    _set_box(image, box)
+    image.AllocateScalars(get_vtk_array_type(dtype), 1)
+    return image
+
+
 def fill_image(image: Any, box: Box, values: npt.NDArray[Any]) -> None:
     """Give an oriented image another box and other values; it stays the same object."""
-    image.SetExtent([v for a, b in zip(box.start, box.stop, strict=True) for v in (a, b - 1)])
+    _set_box(image, box)
     kind = values.dtype if values.dtype in (np.uint8, np.uint16, np.int16) else np.uint8
     flat = np.ascontiguousarray(reverse_axes(values), dtype=kind).ravel()
     scalars = numpy_to_vtk(flat, deep=True)
     scalars.SetName("ImageScalars")
     image.GetPointData().SetScalars(scalars)
+
+
+def _set_box(image: Any, box: Box) -> None:
+    image.SetExtent([v for a, b in zip(box.start, box.stop, strict=True) for v in (a, b - 1)])
 
 
 def on_lattice(

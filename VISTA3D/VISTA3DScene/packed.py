@@ -100,13 +100,17 @@ class PackedImage:
             out[local(part, box).slices] = self._block(number)[local(part, place).slices]
         return out
 
-    def values(self) -> npt.NDArray[Any]:
-        """The whole image again, [i, j, k], i fastest in memory."""
-        out = reverse_axes(np.zeros(self.box.shape[::-1], dtype=self.dtype))
-        for number in np.ndindex(self._counts):
-            if number in self._mixed or self._low[number]:
-                out[self._place(number).slices] = self._block(number)
-        return out
+    def write(self, out: npt.NDArray[Any]) -> None:
+        """Write the whole image into an array ``[i, j, k]`` of its shape and type (quickest where i is fastest)."""
+        out[...] = 0
+        for number in zip(*(axis.tolist() for axis in np.nonzero((self._low != 0) | (self._high != 0))), strict=True):
+            i, j, k = (n * size for n, size in zip(number, _BLOCK, strict=True))
+            place = out[i : i + _BLOCK[0], j : j + _BLOCK[1], k : k + _BLOCK[2]]
+            data = self._mixed.get(number)
+            if data is None:
+                place[...] = self._high[number]
+            else:
+                place.T[...] = np.frombuffer(zlib.decompress(data), dtype=self.dtype).reshape(place.T.shape)
 
     def box_of(self, label: int) -> Box:
         """A box around every voxel with this label, whole blocks wide; empty where there is surely none."""

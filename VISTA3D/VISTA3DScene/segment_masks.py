@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,21 @@ from VISTA3DScene.lattice import (
     on_lattice,
     oriented_image,
 )
+from VISTA3DScene.packed import PackedImage
 
 LABELMAP, SURFACE = "Binary labelmap", "Closed surface"
-Touched = list[tuple[Any, Box]]  # labelmap images that were written, and where
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Written:
+    """A labelmap image that was written, inside ``box``; ``copy``: all of its values, where they are known."""
+
+    image: Any
+    box: Box
+    copy: PackedImage | None = None
+
+
+Touched = list[Written]
 
 
 def segment_of(segmentation: Any, segment_id: str) -> Any:
@@ -144,7 +157,7 @@ def change_mask(segmentation: Any, segment_id: str, on: LatticeMask, off: Lattic
         if came.box.size:
             touched += _set(segmentation, segment, came)
             place_empty_labelmaps(segmentation, affine)
-        for image in {id(image): image for image, _ in touched}.values():
+        for image in {id(written.image): written.image for written in touched}.values():
             image.GetPointData().GetScalars().Modified()
             image.Modified()
     return touched
@@ -203,7 +216,7 @@ def _clear(segment: Any, gone: LatticeMask) -> Touched:
         return []
     view = image_values(image)[local(box, whole).slices]
     view[gone.inside(box) & (view == label)] = 0
-    return [(image, box)]
+    return [Written(image=image, box=box)]
 
 
 def _set(segmentation: Any, segment: Any, came: LatticeMask) -> Touched:
@@ -212,7 +225,7 @@ def _set(segmentation: Any, segment: Any, came: LatticeMask) -> Touched:
         image = oriented_image(came.affine, came.box, came.mask)
         segment.SetLabelValue(1)
         segment.AddRepresentation(LABELMAP, image)
-        return [(image, came.box)]
+        return [Written(image=image, box=came.box)]
     whole, label = image_box(image), segment.GetLabelValue()
     there = came.box & whole
     if there.size:
@@ -223,7 +236,7 @@ def _set(segmentation: Any, segment: Any, came: LatticeMask) -> Touched:
         _grow(image, whole | came.box)
         whole = image_box(image)
     image_values(image)[local(came.box, whole).slices][came.mask] = label
-    return [(image, came.box)]
+    return [Written(image=image, box=came.box)]
 
 
 def _moved_out(segment: Any, shared: Any, came: LatticeMask) -> Touched:
@@ -234,7 +247,7 @@ def _moved_out(segment: Any, shared: Any, came: LatticeMask) -> Touched:
     image = oriented_image(own.affine, merged.box, merged.mask)
     segment.SetLabelValue(1)
     segment.AddRepresentation(LABELMAP, image)
-    return [*touched, (image, merged.box)]
+    return [*touched, Written(image=image, box=merged.box)]
 
 
 def _grow(image: Any, box: Box) -> None:

@@ -119,13 +119,15 @@ class Watcher:
         old = self._layers.get(id(image))
         if old is not None and old.modified == image.GetMTime():
             return old
-        if old is not None and touched is not None and old.as_before(image):
-            for other, box in touched:
-                if other is image:
-                    old.copy.update(image_values(image), box)
-            old.modified = image.GetMTime()
-            return old
-        copy = PackedImage(image_values(image), image_box(image))
+        copy = old.copy if old is not None and touched is not None and old.as_before(image) else None
+        for written in touched or ():
+            if written.image is not image:
+                continue
+            if written.copy is not None:
+                copy = written.copy.fork()
+            elif copy is not None:
+                copy.update(image_values(image), written.box)
+        copy = PackedImage(image_values(image), image_box(image)) if copy is None else copy
         return _Layer(image=image, modified=image.GetMTime(), affine=image_affine(image), copy=copy)
 
     def _touched_segments(self, present: list[str]) -> dict[str, Box | None]:
