@@ -18,7 +18,6 @@ from VISTA3DLib.evaluation.cases import LoadedCase, load_case, read_cases
 from VISTA3DLib.evaluation.click_protocol import ClickProtocol
 from VISTA3DLib.evaluation.masks import BoxedMask
 from VISTA3DLib.evaluation.oracle import corrected_by_oracle
-from VISTA3DLib.evaluation.questions import is_zero_shot, question_for
 from VISTA3DLib.evaluation.rows import Prediction, Refusal
 from VISTA3DLib.evaluation.run import make_protocol
 from VISTA3DLib.evaluation.settings import EvaluationSettings, ProtocolName
@@ -31,6 +30,7 @@ from VISTA3DLib.preprocess import prepare_volume
 from VISTA3DLib.resample import resample_nearest
 from VISTA3DLib.session import Session
 from VISTA3DLib.settings import find_mode
+from VISTA3DLib.training.questions import is_zero_shot, question_for
 
 UNKNOWN = 205
 

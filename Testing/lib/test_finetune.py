@@ -88,6 +88,17 @@ def test_the_result_is_a_checkpoint_that_knows_the_old_classes_and_the_new_one(
     assert any("one training case" in note for note in report.notes)
 
 
+def test_a_class_that_the_start_weights_only_know_by_name_can_be_taught(
+    start_weights: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    report = finetune(cases(phantoms, "9=5"), quick(start_weights, tmp_path, classes={}, replay=False))
+    assert report.before.automatic == {5: None}
+    assert set(report.before.one_click) == set(report.after.automatic) == {5}
+    stored = read_checkpoint(report.path)
+    assert stored.settings is not None
+    assert stored.settings.catalogue.resolve_many(["everything"]) == (1, 3, 5)
+
+
 def test_the_paper_s_way_changes_what_clicks_use_and_says_so(
     start_weights: Path, phantoms: Path, tmp_path: Path
 ) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from VISTA3DLib.errors import ClassError
 from VISTA3DLib.evaluation.cases import LoadedCase, Pairs
 from VISTA3DLib.evaluation.masks import BoxedMask
-from VISTA3DLib.evaluation.questions import has_automatic
 from VISTA3DLib.evaluation.rows import Prediction, Refusal
 from VISTA3DLib.model import Model
 from VISTA3DLib.progress import Cancel, ProgressCallback
 from VISTA3DLib.session import Session
+from VISTA3DLib.training.questions import has_automatic
 
 
 class AutomaticProtocol:

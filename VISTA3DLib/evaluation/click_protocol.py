@@ -15,13 +15,13 @@ from VISTA3DLib.evaluation.baselines import Baseline, make_baseline
 from VISTA3DLib.evaluation.cases import LoadedCase
 from VISTA3DLib.evaluation.clicked_crop import CropMaker
 from VISTA3DLib.evaluation.masks import BoxedMask
-from VISTA3DLib.evaluation.questions import has_automatic, question_for
 from VISTA3DLib.evaluation.rows import Prediction, Refusal
 from VISTA3DLib.evaluation.settings import MODEL, EvaluationSettings
 from VISTA3DLib.evaluation.simulation import Click, first_click, next_click
 from VISTA3DLib.model import Model
 from VISTA3DLib.progress import Cancel, ProgressCallback, Tracker
 from VISTA3DLib.session import Session
+from VISTA3DLib.training.questions import has_automatic, question_for
 from VISTA3DLib.volume import Volume
 
 Answer = Callable[[Sequence[Click]], BoxedMask]

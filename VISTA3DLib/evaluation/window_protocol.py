@@ -21,7 +21,6 @@ from VISTA3DLib.evaluation.automatic_protocol import subtracted
 from VISTA3DLib.evaluation.cases import LoadedCase
 from VISTA3DLib.evaluation.masks import BoxedMask
 from VISTA3DLib.evaluation.oracle import corrected_by_oracle
-from VISTA3DLib.evaluation.questions import has_automatic, is_zero_shot, point_labels, question_for
 from VISTA3DLib.evaluation.rows import Prediction
 from VISTA3DLib.evaluation.settings import EvaluationSettings
 from VISTA3DLib.evaluation.window_clicks import WindowClick, centre_click
@@ -32,6 +31,7 @@ from VISTA3DLib.progress import Cancel, ProgressCallback, Tracker
 from VISTA3DLib.resample import resample_nearest
 from VISTA3DLib.results import BoolArray
 from VISTA3DLib.settings import find_mode
+from VISTA3DLib.training.questions import has_automatic, is_zero_shot, point_labels, question_for
 from VISTA3DLib.windows import WindowLattice, window_lattice
 
 NOTHING = -9999.0  # the reference's logit of a class that a window was not asked for

@@ -60,7 +60,8 @@ def _with_adopted(base: ClassCatalogue, wanted: Iterable[int]) -> ClassCatalogue
         return base
     classes = tuple(replace(c, status=ClassStatus.SUPPORTED, reason="") if c.id in adopted else c for c in base.classes)
     groups = {g: members for g, members in base.groups.items() if g not in adopted}
-    return replace(base, classes=classes, groups=groups)
+    everything = tuple(sorted({*base.sets.get("everything", ()), *adopted}))
+    return replace(base, classes=classes, groups=groups, sets={**base.sets, "everything": everything})
 
 
 def _new_class(class_id: int, name: str, donor: ClassCatalogue) -> StructureClass:

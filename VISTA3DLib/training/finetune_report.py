@@ -21,6 +21,7 @@ from VISTA3DLib.session import Session
 from VISTA3DLib.settings import NetworkSettings
 from VISTA3DLib.training.datalist import DataList
 from VISTA3DLib.training.patches import map_labels
+from VISTA3DLib.training.questions import question_for
 from VISTA3DLib.training.validation import as_three, deepest_voxel, dice
 
 _LEAST_VOXELS = 50  # of another class in the start weights' answer, to count how much of it is left
@@ -131,8 +132,10 @@ def measure(
                 found = session.segment_classes([class_id], overlapping=True, keep_features=True, cancel=cancel)
                 automatic[class_id].append(dice(found.mask(class_id), target))
             click = Point(ras=as_three(volume.grid.to_world(deepest_voxel(target, volume.grid.spacing))))
-            label_known = class_id if class_id in own else None
-            answer = session.segment_points([click], class_id=label_known, zero_shot=label_known is None, cancel=cancel)
+            question = question_for(class_id, own)
+            answer = session.segment_points(
+                [click], class_id=question.class_id, zero_shot=question.zero_shot, cancel=cancel
+            )
             clicked[class_id].append(dice(answer.to_full(), target))
         labelmap = session.segment_classes(list(others), keep_features=True, cancel=cancel).labelmap if others else None
         answers.append(labelmap)

@@ -18,6 +18,7 @@ from VISTA3DLib.session import Session
 from VISTA3DLib.settings import NetworkSettings
 from VISTA3DLib.training.datalist import Case, DataList
 from VISTA3DLib.training.patches import map_labels
+from VISTA3DLib.training.questions import has_automatic, question_for
 from VISTA3DLib.training.settings import StageSettings
 from VISTA3DLib.volume import Volume
 
@@ -43,7 +44,8 @@ class DiceValidator:
             volume, truth = self._load(case, mapping)
             session.set_volume(volume)
             by_points = stage.drop_label_prob == 1.0
-            for class_id in class_ids if by_points else [i for i in class_ids if i in self._settings.catalogue]:
+            catalogue = self._settings.catalogue
+            for class_id in class_ids if by_points else [i for i in class_ids if has_automatic(i, catalogue)]:
                 target = truth == class_id
                 if target.any():
                     name = self._name(class_id)
@@ -57,8 +59,8 @@ class DiceValidator:
             found = session.segment_classes([class_id], overlapping=True, keep_features=True).mask(class_id)
         else:
             click = Point(ras=as_three(volume.grid.to_world(deepest_voxel(target, volume.grid.spacing))))
-            known = class_id if class_id in self._settings.catalogue else None
-            result = session.segment_points([click], class_id=known, zero_shot=known is None)
+            question = question_for(class_id, self._settings.catalogue)
+            result = session.segment_points([click], class_id=question.class_id, zero_shot=question.zero_shot)
             found = result.to_full()
         return dice(found, target)
 
