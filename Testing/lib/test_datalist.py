@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -22,7 +23,9 @@ from VISTA3DLib.training.datalist import (
     read_datalist,
 )
 from VISTA3DLib.training.patches import PatchSource, map_labels
+from VISTA3DLib.training.run import trained_ids
 from VISTA3DLib.training.settings import STAGES, read_training_settings
+from VISTA3DLib.training.steps import patch_objects
 
 CATALOGUE = ClassCatalogue.load()
 
@@ -76,6 +79,43 @@ def test_a_case_says_which_labels_it_was_annotated_for(a_folder: Path) -> None:
     assert data.class_ids_of(data.training[0]) == (3,)
 
 
+def test_what_cannot_be_in_a_case_is_asked_for_but_never_taught_as_a_class(a_folder: Path) -> None:
+    of_case = [
+        {"image": "a.nii.gz", "label": "a_label.nii.gz", "absent": [5, 14]},
+        {"image": "b.nii.gz", "label_sv": "b_sv.nii.gz"},
+    ]
+    data = read_datalist(a_list(a_folder, training=of_case))
+    assert data.class_ids_of(data.training[0]) == (1, 3, 5, 14)
+    assert data.class_ids_of(data.training[1]) == ()
+    assert trained_ids(data) == (1, 3)
+
+    labelled = {"image": "a.nii.gz", "label": "a_label.nii.gz"}
+    entries = [labelled, {**labelled, "dataset": "head", "absent": [14]}, of_case[1]]
+    data = read_datalist(a_list(a_folder, training=entries, absent={"head": [5, 14]}))
+    assert [data.class_ids_of(c) for c in data.training] == [(1, 3), (1, 3, 5, 14), ()]
+    data = read_datalist(a_list(a_folder, training=entries[:1], absent=[5]))
+    assert data.class_ids_of(data.training[0]) == (1, 3, 5)
+
+
+def test_an_absent_class_is_a_prompt_whose_answer_is_nothing(a_folder: Path) -> None:
+    entries = [{"image": "a.nii.gz", "label": "a_label.nii.gz", "absent": [5]}]
+    data = read_datalist(a_list(a_folder, training=entries))
+    settings = NetworkSettings(spacing=(3.0, 3.0, 3.0), window=(16, 16, 16))
+    patch = PatchSource(data.training, data, settings, augment=False).patches(0, 0)[0]
+    stage = replace(STAGES["automatic"], max_backprompt=None)
+    objects = {o.class_id: o for o in patch_objects(patch, CATALOGUE, stage, np.random.default_rng(0))}
+    assert 5 in objects
+    assert not objects[5].target.any()
+
+
+def test_a_label_that_shows_an_absent_class_is_refused(a_folder: Path) -> None:
+    entries = [{"image": "a.nii.gz", "label": "a_label.nii.gz", "annotated": [9], "absent": [1]}]
+    data = read_datalist(a_list(a_folder, training=entries))
+    settings = NetworkSettings(spacing=(3.0, 3.0, 3.0), window=(16, 16, 16))
+    with pytest.raises(ReadError, match="Class 1 is said to be absent from case a"):
+        PatchSource(data.training, data, settings)
+
+
 def test_data_sets_have_mappings_of_their_own(a_folder: Path) -> None:
     entries = [
         {"image": "a.nii.gz", "label": "a_label.nii.gz", "dataset": "x"},
@@ -97,6 +137,14 @@ def test_the_digest_changes_with_what_the_list_says(a_folder: Path) -> None:
     before = read_datalist(a_list(a_folder)).digest
     assert read_datalist(a_list(a_folder)).digest == before
     assert read_datalist(a_list(a_folder, label_mapping=[[7, 1], [9, 4]])).digest != before
+    assert read_datalist(a_list(a_folder, absent=[5])).digest not in (
+        before,
+        read_datalist(a_list(a_folder, absent=[6])).digest,
+    )
+
+
+def test_the_digest_of_a_list_without_absent_classes_stays_what_it_was(a_folder: Path) -> None:
+    assert read_datalist(a_list(a_folder)).digest == "c5e65c6a30fbf93ad5c26b0dcc617fa041397ece627ac5213da8e46560953a24"
 
 
 @pytest.mark.parametrize(
@@ -111,6 +159,11 @@ def test_the_digest_changes_with_what_the_list_says(a_folder: Path) -> None:
         ({"label_mapping": {}}, "no label mapping"),
         ({"label_mapping": [[7, 1], [7, 2]]}, "twice"),
         ({"label_mapping": [[0, 1]]}, "background"),
+        ({"absent": 5}, "neither a list nor an object"),
+        ({"absent": ["liver"]}, "no list of class ids"),
+        ({"absent": {"default": [0]}}, "no list of class ids"),
+        ({"absent": [3]}, "Class 3 is annotated in case a"),
+        ({"training": [{"image": "b.nii.gz", "absent": [5]}]}, "no label"),
     ],
 )
 def test_wrong_lists_are_refused_with_the_way_out(a_folder: Path, changes: dict, text: str) -> None:

@@ -42,7 +42,7 @@ def check_cases(
             if case in data.training:
                 seen |= present
         tracker.step()
-    wanted = {i for c in data.training for i in data.class_ids_of(c)}
+    wanted = {i for c in data.training for i in data.annotated_ids_of(c)}
     if missing := sorted(wanted - seen):
         name = (names or {}).get(missing[0]) or (
             catalogue[missing[0]].name if missing[0] in catalogue else f"class {missing[0]}"
@@ -68,7 +68,7 @@ def _look_at(case: Case, data: DataList) -> tuple[set[int], list[str]]:
         listed = ", ".join(str(v) for v in unmapped[:_SHOWN]) + (" ..." if len(unmapped) > _SHOWN else "")
         notes.append(f"Case {case.id} has label values that are not mapped and count as background: {listed}.")
     present = {mapping[v] for v in values if v in mapping}
-    annotated = set(data.class_ids_of(case))
+    annotated = set(data.annotated_ids_of(case))
     if absent := sorted(annotated - present):
         notes.append(f"Case {case.id} is labelled for class {absent[0]} but does not show it: it counts as absent.")
     return present & annotated, notes

@@ -2,7 +2,8 @@
 
 A case names its image and what is known about it: a manual ``label``, a ``pseudo_label`` made by another model, and
 ``label_sv``, supervoxels. Labels are partial: a class that was not annotated in a case is unknown there, never
-background, so each case (or its data set's mapping) says which classes it was annotated for.
+background, so each case (or its data set's mapping) says which classes it was annotated for. What cannot be there at
+all (no liver in the CT of a head) may be said, too: it is asked for, and the answer is nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ DEFAULT = "default"
 class Case:
     """One case. Paths are absolute; ``annotated`` are the local label values that were looked for (None: all mapped).
 
-    ``reliable`` says whether the pseudo labels may be trusted for sampling supervoxel points (spec 5.5).
+    ``absent`` are class ids that are known not to be there although no label value stands for them. ``reliable`` says
+    whether the pseudo labels may be trusted for sampling supervoxel points (spec 5.5).
     """
 
     id: str
@@ -36,6 +38,7 @@ class Case:
     fold: int | None = None
     dataset: str = DEFAULT
     annotated: tuple[int, ...] | None = None
+    absent: tuple[int, ...] = ()
 
     def files(self) -> tuple[Path, ...]:
         """Every file that the case needs."""
@@ -91,9 +94,13 @@ class DataList:
         """The mapping of a case's pseudo labels; None if their values are class ids already."""
         return self.pseudo_mappings.get(case.dataset) or self.pseudo_mappings.get(DEFAULT)
 
-    def class_ids_of(self, case: Case) -> tuple[int, ...]:
-        """Class ids that this case was annotated for; none if it has no manual label."""
+    def annotated_ids_of(self, case: Case) -> tuple[int, ...]:
+        """Class ids that somebody looked for in this case; none if it has no manual label."""
         return () if case.label is None else self.mapping_of(case).class_ids(case.annotated)
+
+    def class_ids_of(self, case: Case) -> tuple[int, ...]:
+        """Class ids that can be asked for in this case: those that are annotated or known to be absent."""
+        return () if case.label is None else (*self.annotated_ids_of(case), *case.absent)
 
     def split(self, fold: int | None) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
         """Training cases and held-back cases: those of ``fold`` are held back, or none."""
@@ -116,9 +123,11 @@ def read_datalist(path: Path, *, mapping: LabelMapping | None = None) -> DataLis
     """Read ``{"training": [...], "testing": [...], "label_mapping": {...}}``; paths are relative to the list.
 
     Entries have ``image`` and may have ``id``, ``label``, ``pseudo_label``, ``pseudo_label_reliability`` (0 or 1),
-    ``label_sv``, ``fold``, ``dataset``, ``annotated``. ``label_mapping`` is a list of [local, global] pairs, or one
-    such list per data set. ``mapping`` overrides it. ``pseudo_label_mapping`` has the same form, for the values of
-    pseudo labels; without it they are class ids. Raises ``ReadError`` for files that are missing.
+    ``label_sv``, ``fold``, ``dataset``, ``annotated``, ``absent``. ``label_mapping`` is a list of pairs (local,
+    global), or one such list per data set. ``mapping`` overrides it. ``pseudo_label_mapping`` has the same form, for
+    the values of pseudo labels; without it they are class ids. ``absent``, a list of class ids, may also be given for
+    all labelled cases or for those of a data set, beside the mapping. Raises ``ReadError`` for files that are missing,
+    and when a class is both annotated and absent.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -129,7 +138,8 @@ def read_datalist(path: Path, *, mapping: LabelMapping | None = None) -> DataLis
     if not isinstance(document, dict) or not isinstance(document.get("training"), list):
         raise ReadError(f"The data list {path} has no list 'training'.", 'Write {"training": [{"image": ...}]}.')
     base = path.parent
-    lists = {k: [_read_case(e, base, path) for e in document.get(k, [])] for k in ("training", "testing")}
+    absent = _read_absent(document, path)
+    lists = {k: [_read_case(e, base, path, absent) for e in document.get(k, [])] for k in ("training", "testing")}
     mappings = {DEFAULT: mapping} if mapping else _read_mappings("label_mapping", document, path)
     result = DataList(
         name=str(document.get("name", path.stem)),
@@ -188,11 +198,27 @@ def _read_mappings(key: str, document: Mapping[str, Any], path: Path) -> dict[st
         raise ReadError(f"{key} in {path} cannot be read: {error}.", "Write [[local, global], ...].") from error
 
 
-def _read_case(entry: Any, base: Path, path: Path) -> Case:
+def _read_absent(document: Mapping[str, Any], path: Path) -> dict[str, tuple[int, ...]]:
+    plain = document.get("absent", {})
+    groups = {DEFAULT: plain} if isinstance(plain, list) else plain
+    if not isinstance(groups, dict):
+        raise ReadError(f"absent in {path} is neither a list nor an object.", "Write [class id, ...].")
+    return {str(name): _class_ids(ids, path) for name, ids in groups.items()}
+
+
+def _class_ids(plain: Any, path: Path) -> tuple[int, ...]:
+    if not isinstance(plain, list) or not all(type(v) is int and v > 0 for v in plain):
+        raise ReadError(f"absent in {path} is no list of class ids: {plain!r}.", "Write whole numbers above 0.")
+    return tuple(dict.fromkeys(plain))
+
+
+def _read_case(entry: Any, base: Path, path: Path, absent: Mapping[str, tuple[int, ...]]) -> Case:
     if not isinstance(entry, dict) or "image" not in entry:
         raise ReadError(f"An entry of {path} has no image: {entry!r}.", 'Write {"image": "ct.nii.gz", ...}.')
     image = base / str(entry["image"])
     annotated = entry.get("annotated")
+    dataset = str(entry.get("dataset", DEFAULT))
+    of_dataset = absent.get(dataset, absent.get(DEFAULT, ())) if entry.get("label") else ()
     return Case(
         id=str(entry.get("id") or _case_name(image)),
         image=image,
@@ -201,8 +227,9 @@ def _read_case(entry: Any, base: Path, path: Path) -> Case:
         supervoxels=_optional(base, entry.get("label_sv")),
         reliable=bool(int(entry.get("pseudo_label_reliability", 1))),
         fold=None if entry.get("fold") is None else int(entry["fold"]),
-        dataset=str(entry.get("dataset", DEFAULT)),
+        dataset=dataset,
         annotated=None if annotated is None else tuple(int(v) for v in annotated),
+        absent=tuple(dict.fromkeys((*of_dataset, *_class_ids(entry.get("absent", []), path)))),
     )
 
 
@@ -215,8 +242,21 @@ def _check(data: DataList, path: Path) -> None:
         shown = ", ".join(str(f) for f in missing[:5]) + (" ..." if len(missing) > 5 else "")
         raise ReadError(f"{len(missing)} files of {path} are missing: {shown}", "Check the paths in the list.")
     for case in cases:
-        if case.label is not None:
-            data.mapping_of(case)
+        _check_absent(data, case, path)
+
+
+def _check_absent(data: DataList, case: Case, path: Path) -> None:
+    if case.label is None and case.absent:
+        raise ReadError(
+            f"Case {case.id} of {path} has absent classes but no label.",
+            "Give it a label map, an empty one if need be.",
+        )
+    both = [i for i in data.annotated_ids_of(case) if i in case.absent]
+    if both:
+        raise ReadError(
+            f"Class {both[0]} is annotated in case {case.id} of {path} and said to be absent.",
+            "Take it out of absent, or its label value out of annotated.",
+        )
 
 
 def _case_name(image: Path) -> str:
@@ -229,7 +269,7 @@ def _optional(base: Path, value: Any) -> Path | None:
 
 
 def _plain(case: Case) -> dict[str, Any]:
-    return {
+    plain = {
         "id": case.id,
         "label": case.label is not None,
         "pseudo": case.pseudo_label is not None,
@@ -238,3 +278,4 @@ def _plain(case: Case) -> dict[str, Any]:
         "annotated": case.annotated,
         "fold": case.fold,
     }
+    return {**plain, "absent": case.absent} if case.absent else plain  # lists without it keep the digest that they had

@@ -84,6 +84,8 @@ class PrepareCase(Transform):
                 mapping = self._mapping(key, case)
                 if mapping is not None:
                     labels = map_labels(labels, mapping.to_global)
+                if key == "label":
+                    _check_absent(labels, case)
                 cut = prepared.grid.cropped(box)
                 onto = resample_nearest(labels, volume.grid, cut)
                 result[key] = torch.from_numpy(onto.astype(np.int16))[None]
@@ -266,6 +268,16 @@ def _read_labels(path: Path, volume: Volume, case: Case) -> npt.NDArray[Any]:
     labels = read_volume(path)
     check_same_grid(case.id, path, labels.grid, volume.grid)
     return np.asarray(np.rint(labels.array), dtype=np.int32)
+
+
+def _check_absent(labels: npt.NDArray[Any], case: Case) -> None:
+    """Raise ``ReadError`` for a label map that shows what the list says cannot be there."""
+    shown = sorted(set(case.absent) & {int(v) for v in np.unique(labels)}) if case.absent else []
+    if shown:
+        raise ReadError(
+            f"Class {shown[0]} is said to be absent from case {case.id}, but its label shows it.",
+            "Take it out of absent, or repair the label.",
+        )
 
 
 def check_same_grid(case: str, path: Path, labels: Grid, image: Grid) -> None:

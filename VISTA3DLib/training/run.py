@@ -83,7 +83,7 @@ def start_network(settings: TrainingSettings, data: DataList) -> tuple[VISTA3D, 
 
 def trained_ids(data: DataList) -> tuple[int, ...]:
     """Every class id that some training case was annotated for, in order."""
-    return tuple(sorted({i for c in data.training for i in data.class_ids_of(c)}))
+    return tuple(sorted({i for c in data.training for i in data.annotated_ids_of(c)}))
 
 
 def describe_ids(ids: Iterable[int], catalogue: ClassCatalogue) -> str:
