@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from odd_volumes import blobs
+from s3_server import running_s3_server
 
 from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.cohort.run import CohortRequest
@@ -84,24 +84,20 @@ def thresholds(**values: Any) -> Callable[[], ThresholdSegmenter]:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """An S3-compatible server on this machine, known to this process and to the cluster's by its environment."""
-    server_module = pytest.importorskip("moto.server", reason="no S3-compatible server is installed")
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with running_s3_server() as server:
+        yield server.address
 
 
 @pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest) -> Iterator[str]:
+def cluster(s3_server: str) -> Iterator[str]:
     """The address of a Ray cluster with two slots on this machine; this process is connected to it."""
     patch = pytest.MonkeyPatch()
     patch.setenv("OMP_NUM_THREADS", "1")
     patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     patch.setenv("AWS_ACCESS_KEY_ID", "nobody")
     patch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
-    with contextlib.suppress(pytest.skip.Exception):  # without the server only the tests that need it are left out
-        patch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3_server"))
+    patch.setenv("AWS_ENDPOINT_URL", s3_server)
+    patch.setenv("RAY_worker_niceness", "0")  # else Ray's processes wait for every other one on a busy machine
     ray.init(num_cpus=2, object_store_memory=OBJECT_STORE, include_dashboard=False, log_to_driver=False)
     yield str(ray.get_runtime_context().gcs_address)
     ray.shutdown()
