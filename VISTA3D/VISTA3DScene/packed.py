@@ -103,14 +103,11 @@ class PackedImage:
     def write(self, out: npt.NDArray[Any]) -> None:
         """Write the whole image into an array ``[i, j, k]`` of its shape and type (quickest where i is fastest)."""
         out[...] = 0
-        for number in zip(*(axis.tolist() for axis in np.nonzero((self._low != 0) | (self._high != 0))), strict=True):
-            i, j, k = (n * size for n, size in zip(number, _BLOCK, strict=True))
-            place = out[i : i + _BLOCK[0], j : j + _BLOCK[1], k : k + _BLOCK[2]]
-            data = self._mixed.get(number)
-            if data is None:
-                place[...] = self._high[number]
-            else:
-                place.T[...] = np.frombuffer(zlib.decompress(data), dtype=self.dtype).reshape(place.T.shape)
+        for number in zip(*np.nonzero((self._low != 0) & (self._low == self._high)), strict=True):
+            out[_span(number)] = self._low[number]
+        for number, data in self._mixed.items():
+            part = reverse_axes(out[_span(number)])
+            part[...] = np.frombuffer(zlib.decompress(data), dtype=self.dtype).reshape(part.shape)
 
     def box_of(self, label: int) -> Box:
         """A box around every voxel with this label, whole blocks wide; empty where there is surely none."""
@@ -122,10 +119,9 @@ class PackedImage:
         """A box, whole blocks wide, outside of which an image of the same box is equal to the copy."""
         low, high = _extremes(values)
         unequal = (low != self._low) | (high != self._high)
-        for number in self._mixed:
+        for number, data in self._mixed.items():
             if not unequal[number]:
-                place = self._place(number)
-                unequal[number] = not np.array_equal(values[place.slices], self._block(number))
+                unequal[number] = reverse_axes(values[_span(number)]).tobytes() != zlib.decompress(data)
         return self._in_voxels(Box.of_mask(unequal))
 
     def _label_boxes(self) -> dict[int, Box]:
@@ -164,7 +160,7 @@ class PackedImage:
         self._boxes = None
         for number in _numbers(where):
             if mixed[number]:
-                part = np.ascontiguousarray(reverse_axes(values[self._place(number).slices]))
+                part = np.ascontiguousarray(reverse_axes(values[_span(number)]))
                 self._mixed[number] = zlib.compress(part.tobytes(), _LEVEL)
                 self._labels[number] = _labels_in(part.reshape(-1))
             else:
@@ -182,9 +178,23 @@ def _extremes(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[A
     """Smallest and largest value of each block."""
     low = high = reverse_axes(values)
     for axis, size in enumerate(reversed(_BLOCK)):
-        edges = np.arange(0, low.shape[axis], size)
-        low, high = np.minimum.reduceat(low, edges, axis=axis), np.maximum.reduceat(high, edges, axis=axis)
+        low, high = _reduced(np.minimum, low, axis, size), _reduced(np.maximum, high, axis, size)
     return reverse_axes(low).copy(), reverse_axes(high).copy()
+
+
+def _reduced(function: np.ufunc, values: npt.NDArray[Any], axis: int, size: int) -> npt.NDArray[Any]:
+    """Reduce every ``size`` values along an axis to one; ``reduceat`` does the same ten times slower."""
+    first = np.moveaxis(values, axis, 0)
+    out = np.empty((-(-len(first) // size), *first.shape[1:]), dtype=values.dtype)
+    for n in range(len(out)):
+        function.reduce(first[n * size : (n + 1) * size], axis=0, out=out[n])
+    return np.moveaxis(out, 0, axis)
+
+
+def _span(number: Sequence[int]) -> Blocks:
+    """The voxels of one block; the image may end within it."""
+    i, j, k = (slice(n * size, (n + 1) * size) for n, size in zip(number, _BLOCK, strict=True))
+    return i, j, k
 
 
 def _blocks(box: Box) -> Blocks:
