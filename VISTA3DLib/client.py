@@ -117,14 +117,13 @@ class WorkerClient:
     def set_state(
         self, op: str, arguments: Mapping[str, Any], handlers: Handlers, *, arrays: Mapping[str, Any] | None = None
     ) -> int:
-        """Like ``submit``, for ``load_model`` and ``set_volume``: repeated to a worker that replaces this one."""
-        old = self._state.pop(op, None)
-        if old is not None:
-            self._remove(old.files)
+        """Like ``submit``, for ``load_model`` and ``set_volume``: repeated to a worker that replaces this one.
+
+        An older request of the same operation that is still under way is cancelled: its answer would be out of date.
+        """
+        self._drop_state(op)
         if op == "load_model":  # the volume belongs to a model's session: it follows when it is set again
-            dropped = self._state.pop("set_volume", None)
-            if dropped is not None:
-                self._remove(dropped.files)
+            self._drop_state("set_volume")
         names = {key: self._write(array) for key, array in (arrays or {}).items()}
         request = Request(id=self._number(), op=op, arguments=_with_files(arguments, names))
         self._state[op] = _Pending(request=request, handlers=handlers, files=tuple(names.values()))
@@ -206,6 +205,13 @@ class WorkerClient:
             pending.handlers.result(event.values)
         else:
             pending.handlers.error(event)
+
+    def _drop_state(self, op: str) -> None:
+        """Forget what a fresh worker would be told, and the request for it if it is still under way."""
+        old = self._state.pop(op, None)
+        if old is not None:
+            self.cancel(old.request.id)
+            self._remove(old.files)
 
     def _forget_state(self, request: Request) -> None:
         """A model or volume that failed must not be repeated to the next worker."""
