@@ -22,8 +22,8 @@ from VISTA3DLib.network import seeded_network
 from VISTA3DLib.phantom import PhantomSettings, make_phantom
 from VISTA3DLib.progress import Cancel
 from VISTA3DLib.settings import NetworkSettings
-from VISTA3DLib.training.datalist import DataList, read_datalist
-from VISTA3DLib.training.run import start_network
+from VISTA3DLib.training.datalist import DataList, LabelMapping, read_datalist
+from VISTA3DLib.training.run import start_network, with_phantoms
 from VISTA3DLib.training.settings import STAGES, StageSettings, TrainingSettings
 from VISTA3DLib.training.steps import ask
 from VISTA3DLib.training.trainer import LAST, Trainer, freeze_branches
@@ -181,6 +181,22 @@ def test_checkpoints_say_what_they_are(a_datalist: Path, tmp_path: Path) -> None
     assert stored.metadata["data_list"]["sha256"] == read_datalist(a_datalist).digest
     assert (tmp_path / "history.csv").read_text().count("\n") == 2
     assert (tmp_path / "history.png").stat().st_size > 1000
+
+
+def test_a_phantom_counts_as_free_of_every_class_that_it_does_not_have(a_datalist: Path, tmp_path: Path) -> None:
+    case = read_datalist(a_datalist).training[0]
+    head = DataList(
+        name="head", training=(case,), mappings={"default": LabelMapping(pairs=((1, 121), (2, 134), (3, 138)))}
+    )
+    settings = replace(
+        settings_for(a_datalist, tmp_path, QUICK), phantoms=1, network={"spacing": [24.0] * 3}, point_only=(138,)
+    )
+    phantom = with_phantoms(head, settings, None, None)
+    ids = phantom.class_ids_of(phantom.training[-1])
+    assert 134 in phantom.training[-1].absent
+    assert 134 in ids  # asked for, and answered by nothing
+    assert 121 in phantom.annotated_ids_of(phantom.training[-1])
+    assert 138 not in ids  # a lesion that only points ask for
 
 
 DDP_SCRIPT = """

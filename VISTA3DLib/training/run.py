@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,8 +57,11 @@ def with_phantoms(
     folder = (settings.cache or settings.output) / "phantoms"
     spacing = settings.network.get("spacing") or (3.0,)
     cases = write_phantom_cases(folder, settings.phantoms, spacing=float(spacing[0]), progress=progress, cancel=cancel)
-    mappings = {**data.mappings, DATASET: phantom_mapping()}
-    return replace(data, training=(*data.training, *cases), mappings=mappings)
+    mapping = phantom_mapping()
+    # A phantom is labelled completely: no other class that the list teaches is in it.
+    others = tuple(i for i in trained_ids(data) if i not in mapping.to_global and i not in settings.point_only)
+    complete = tuple(replace(c, absent=others) for c in cases)
+    return replace(data, training=(*data.training, *complete), mappings={**data.mappings, DATASET: mapping})
 
 
 def start_network(settings: TrainingSettings, data: DataList) -> tuple[VISTA3D, NetworkSettings]:
@@ -84,8 +86,3 @@ def start_network(settings: TrainingSettings, data: DataList) -> tuple[VISTA3D, 
 def trained_ids(data: DataList) -> tuple[int, ...]:
     """Every class id that some training case was annotated for, in order."""
     return tuple(sorted({i for c in data.training for i in data.annotated_ids_of(c)}))
-
-
-def describe_ids(ids: Iterable[int], catalogue: ClassCatalogue) -> str:
-    """Names for a log line."""
-    return ", ".join(catalogue[i].label if i in catalogue else str(i) for i in ids)
