@@ -52,9 +52,9 @@ class VISTA3DWidget(ScriptedLoadableModuleWidget):
     """The module's panel: loads the ``.ui`` file and hands it to ``VISTA3DWidgets.panel.Panel``."""
 
     def __init__(self, parent=None):
-        ScriptedLoadableModuleWidget.__init__(self, parent)
         self.panel = None
         self.logic = None
+        ScriptedLoadableModuleWidget.__init__(self, parent)  # without a parent it calls ``setup``
 
     def setup(self):
         """Build the panel. Nothing is installed, loaded or started here."""
@@ -66,7 +66,7 @@ class VISTA3DWidget(ScriptedLoadableModuleWidget):
         root.setMRMLScene(slicer.mrmlScene)
         self.logic = VISTA3DLogic()
         self.panel = Panel(root, slicer.mrmlScene, self.logic, self.resourcePath)
-        if self.parent.isEntered:  # the module was reloaded while it was open
+        if getattr(self.parent, "isEntered", False):  # the module was reloaded while it was open
             self.panel.enter()
 
     def enter(self):
@@ -105,7 +105,7 @@ class VISTA3DTest(ScriptedLoadableModuleTest):
     """Runs ``Testing/in_slicer`` of a checkout; of an installed extension, builds the panel and closes the scene."""
 
     def setUp(self):
-        slicer.mrmlScene.Clear()
+        slicer.mrmlScene.Clear(0)
 
     def runTest(self):
         folder = _CHECKOUT / "Testing" / "in_slicer"
@@ -124,7 +124,7 @@ class VISTA3DTest(ScriptedLoadableModuleTest):
     def test_panelSurvivesSceneClose(self):
         widget = slicer.util.getModuleWidget("VISTA3D")
         widget.enter()
-        slicer.mrmlScene.Clear()
+        slicer.mrmlScene.Clear(0)
         widget.exit()
         assert widget.panel.workbench.volume is None
         assert not widget.panel.workbench.segments

@@ -57,6 +57,8 @@ class Wrapped:
 
     def __getattr__(self, name: str) -> Any:
         raw = self._raw
+        if not self:
+            raise ValueError(f"Trying to call '{name}' on a destroyed {type(raw).__name__} object")
         if name == "connect":
             return _Connector(raw).connect
         if name == "disconnect":
@@ -65,11 +67,8 @@ class Wrapped:
             raise AttributeError(f"The real class {public_class(type(raw)).__name__} has no member '{name}'.")
         if name == "delete":
             return _Deleter(raw)
-        if isinstance(raw, QObject):
-            if not shiboken6.isValid(raw):
-                raise ValueError(f"Trying to call '{name}' on a destroyed {type(raw).__name__} object")
-            if raw.metaObject().indexOfProperty(name) >= 0:
-                return wrap(raw.property(name))
+        if isinstance(raw, QObject) and raw.metaObject().indexOfProperty(name) >= 0:
+            return wrap(raw.property(name))
         member = getattr(raw, name)
         if isinstance(member, QtCore.SignalInstance):
             return member.emit
@@ -95,7 +94,7 @@ class Wrapped:
         return hash(shiboken6.getCppPointer(self._raw)[0])
 
     def __bool__(self) -> bool:
-        return True
+        return not isinstance(self._raw, QObject) or bool(shiboken6.isValid(self._raw))
 
     def __repr__(self) -> str:
         return f"<{type(self._raw).__name__} at host>"

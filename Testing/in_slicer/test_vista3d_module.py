@@ -100,7 +100,7 @@ class TestModule(VISTA3DCase):
             self.panel.ui.keepButton.click()
             assert voxelsOf(self.panel, self.workbench.selected) > before
         finally:
-            self.panel.ui.previewCheckBox.checked = False
+            self.workbench.preview_enabled = False
 
     def test_sceneRoundTripKeepsThePoints(self) -> None:
         self._click((30, 25, 20))

@@ -1,14 +1,18 @@
 """What the tests inside Slicer share: a small CT, waiting with a running event loop, and a fast segmentation process.
 
-Nothing here needs more than Slicer and the module. With the variable ``VISTA3D_TEST_PYTHON`` set to a Python that has
-PyTorch (or to ``PythonSlicer`` after the packages were installed) the real process and network run instead.
+Nothing here needs more than Slicer and the module: no network, no PyTorch, no main window. With the variable
+``VISTA3D_TEST_PYTHON`` set to a Python that has PyTorch (or to ``PythonSlicer`` after the packages were installed) the
+real process and network run instead. Where no process can be started (Windows without that variable, a Slicer without
+a Python program) the tests are skipped and say why. No wait is longer than ``VISTA3D_TEST_SECONDS``.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import stat
+import subprocess
 import tempfile
 import time
 import unittest
@@ -67,22 +71,38 @@ def voxelsOf(panel: Any, segmentId: str) -> int:
     return 0 if array is None else int(np.count_nonzero(array))
 
 
-def fastPython(folder: Path) -> str:
-    """A program, written to a folder, that runs the worker of the tests in place of the real one (not on Windows)."""
-    from VISTA3DWidgets.workerEnvironment import LIBRARY_ROOT, findPython
+@functools.cache
+def pythonWithNumPy() -> str:
+    """Slicer's own Python program, else any with NumPy; skips the test when neither can be started."""
+    from VISTA3DWidgets.workerEnvironment import findPython
 
     from VISTA3DLib.errors import SettingsError
 
+    if os.name == "nt":
+        raise unittest.SkipTest("needs a shell: set VISTA3D_TEST_PYTHON to a Python with PyTorch")
     try:
         python = str(findPython(""))
-    except SettingsError:  # a Slicer without its launcher: any Python with NumPy will do
+    except SettingsError:  # a Slicer without its launcher
         python = shutil.which("python3") or "python3"
+    try:
+        tried = subprocess.run([python, "-c", "import numpy"], capture_output=True, timeout=WORKER_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise unittest.SkipTest(f"{python} cannot be started: {error}") from error
+    if tried.returncode != 0:
+        raise unittest.SkipTest(f"{python} does not find NumPy: {tried.stderr.decode(errors='replace')[-300:]}")
+    return python
+
+
+def fastPython(folder: Path) -> str:
+    """A program, written to a folder, that runs the worker of the tests in place of the real one."""
+    from VISTA3DWidgets.workerEnvironment import LIBRARY_ROOT
+
     program = folder / "fast-worker"
     lines = [
         "#!/bin/sh",
         f'PYTHONPATH="{LIBRARY_ROOT}"; export PYTHONPATH',
         "for folder; do :; done",  # the last argument
-        f'exec "{python}" -u "{HERE / "numpy_worker.py"}" "$folder"',
+        f'exec "{pythonWithNumPy()}" -u "{HERE / "numpy_worker.py"}" "$folder"',
     ]
     program.write_text("\n".join(lines) + "\n", encoding="utf-8")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
@@ -94,10 +114,10 @@ class VISTA3DCase(unittest.TestCase):
 
     def setUp(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="vista3d-test-"))
-        self._settings = {key: qt.QSettings().value(f"VISTA3D/{key}", "") for key in ("Python", "Model", "Live")}
-        qt.QSettings().setValue("VISTA3D/Python", os.environ.get("VISTA3D_TEST_PYTHON", "") or self._fastPython())
-        qt.QSettings().setValue("VISTA3D/Model", "vista3d-mini")
-        qt.QSettings().remove("VISTA3D/Live")
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.failures: list[str] = []
+        python = os.environ.get("VISTA3D_TEST_PYTHON", "") or fastPython(self.folder)
+        self._set({"Python": python, "Model": "vista3d-mini", "Live": None, "Preview": None})
         slicer.mrmlScene.Clear(0)
         self.widget = slicer.util.getModuleWidget("VISTA3D")
         self.panel = self.widget.panel
@@ -106,21 +126,36 @@ class VISTA3DCase(unittest.TestCase):
         slicer.util.setSliceViewerLayers(background=self.volume)
         self.widget.enter()
         self.workbench = self.panel.workbench
+        self.workbench.failed.connect(self._onFailed)
 
     def tearDown(self) -> None:
+        self.workbench.failed.disconnect(self._onFailed)
         self.workbench.cancel()
         self.widget.exit()
         slicer.mrmlScene.Clear(0)
-        for key, value in self._settings.items():
-            qt.QSettings().setValue(f"VISTA3D/{key}", value or "")
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def waitUntilIdle(self) -> None:
         """Until the segmentation process has answered everything; an answer may wait as a preview."""
-        workbench = self.workbench
-        waitFor(lambda: not workbench.busy and (workbench.preview is not None or not workbench.points_pending))
+        waitFor(lambda: bool(self.failures) or self._answered())
+        assert not self.failures, self.failures
 
-    def _fastPython(self) -> str:
-        if os.name == "nt":
-            self.skipTest("set VISTA3D_TEST_PYTHON to a Python with PyTorch")
-        return fastPython(self.folder)
+    def _answered(self) -> bool:
+        workbench = self.workbench
+        return not workbench.busy and (workbench.preview is not None or not workbench.points_pending)
+
+    def _onFailed(self, kind: str, message: str, fix: str) -> None:
+        self.failures.append(f"{kind}: {message} {fix}")
+
+    def _set(self, values: dict[str, str | None]) -> None:
+        """Write settings (None: remove); the person's own come back after the test."""
+        settings = qt.QSettings()
+        for name, value in values.items():
+            key = f"VISTA3D/{name}"
+            if settings.contains(key):
+                self.addCleanup(settings.setValue, key, settings.value(key))
+            else:
+                self.addCleanup(settings.remove, key)
+            if value is None:
+                settings.remove(key)
+            else:
+                settings.setValue(key, value)

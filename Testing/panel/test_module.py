@@ -130,6 +130,20 @@ def test_leaving_after_the_cleanup_is_harmless(a_clean_host: Any, a_widget: Any)
     assert a_widget.panel is None
 
 
+def test_the_module_is_cleaned_up_though_its_window_is_gone(a_clean_host: Any, a_widget: Any) -> None:
+    """As when Slicer quits: the keys belong to the main window, the buttons to the panel."""
+    import shiboken6
+
+    panel, folder = a_widget.panel, Path(a_widget.panel._folder.path())
+    for key in panel.shortcuts._keys:
+        shiboken6.delete(key.shortcut._raw)
+    shiboken6.delete(a_clean_host.panel_area.takeWidget())
+    a_widget.cleanup()
+    assert panel.closed
+    assert not folder.exists()
+    assert panel.workbench.positive_node is None
+
+
 def test_a_panel_that_is_built_in_an_open_module_is_entered(a_clean_host: Any, a_shown_ct: Any) -> None:
     """As after *Reload*."""
     import importlib

@@ -77,7 +77,8 @@ class ClassTree:
 
     def close(self) -> None:
         """Stop listening."""
-        self._tree.disconnect("itemChanged(QTreeWidgetItem*,int)", self.onItemChanged)
+        if self._tree:
+            self._tree.disconnect("itemChanged(QTreeWidgetItem*,int)", self.onItemChanged)
         self._items.clear()
         self._branches.clear()
 

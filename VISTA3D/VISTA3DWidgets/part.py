@@ -48,7 +48,8 @@ class Part:
         """Show what is true now."""
 
     def close(self) -> None:
-        """Disconnect everything."""
+        """Disconnect everything. A widget that Qt destroyed already, as when Slicer quits, is false."""
         for widget, signal, slot in self._connections:
-            widget.disconnect(signal, slot)
+            if widget:
+                widget.disconnect(signal, slot)
         self._connections.clear()

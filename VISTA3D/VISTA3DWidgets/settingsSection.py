@@ -42,13 +42,13 @@ class SettingsSection(Part):
             action = str(item.data(TEXT, qt.Qt.UserRole))
             if column == KEYS:
                 self._change(action, str(item.text(KEYS)))
-            self._fill()
+            self._show()
 
     def restoreShortcuts(self) -> None:
         """Take the shortcuts that the module came with."""
         with self.usable():
             self.panel.shortcuts.restore()
-            self._fill()
+            self._show()
 
     def onPython(self) -> None:
         """Another Python was named."""
@@ -92,14 +92,19 @@ class SettingsSection(Part):
 
     def _fill(self) -> None:
         tree = self.ui.shortcutTree
-        tree.blockSignals(True)
-        tree.clear()
         for shortcut in SHORTCUTS:
             item = qt.QTreeWidgetItem()
-            item.setText(TEXT, shortcut.text)
-            item.setToolTip(TEXT, shortcut.text)
-            item.setText(KEYS, self.panel.shortcuts.keysOf(shortcut.action))
             item.setData(TEXT, qt.Qt.UserRole, shortcut.action)
+            item.setToolTip(TEXT, shortcut.text)
             item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEditable)
             tree.addTopLevelItem(item)
+        self._show()
+
+    def _show(self) -> None:
+        """Write the texts anew, those that a person typed over, too. The items stay: one may be being edited."""
+        tree = self.ui.shortcutTree
+        tree.blockSignals(True)
+        for number, shortcut in enumerate(SHORTCUTS):
+            tree.topLevelItem(number).setText(TEXT, shortcut.text)
+            tree.topLevelItem(number).setText(KEYS, self.panel.shortcuts.keysOf(shortcut.action))
         tree.blockSignals(False)

@@ -131,7 +131,9 @@ class Key:
         self._function()
 
     def close(self) -> None:
-        """Remove the key."""
+        """Remove the key, unless it went with the window."""
+        if not self.shortcut:
+            return
         self.shortcut.setEnabled(False)
         self.shortcut.disconnect("activated()", self.onActivated)
         self.shortcut.disconnect("activatedAmbiguously()", self.onActivated)

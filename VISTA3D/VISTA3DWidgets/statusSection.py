@@ -58,7 +58,7 @@ class StatusSection(Part):
         self._hasProgress = True
         self.ui.progressBar.setRange(0, STEPS)
         self.ui.progressBar.setValue(round(progress.fraction * STEPS))
-        self.ui.progressBar.setFormat(progressText(progress).replace("%", "%%"))
+        self.ui.progressBar.setFormat(progressText(progress))
 
     def refresh(self) -> None:
         """Show which actions can be undone, and whether something runs."""

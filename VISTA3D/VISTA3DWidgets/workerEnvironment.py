@@ -42,14 +42,18 @@ def isSlicersOwn(python: Path) -> bool:
 
 
 def workerEnvironment(python: Path) -> qt.QProcessEnvironment:
-    """The variables of the process: the library on ``PYTHONPATH``, and for a foreign Python nothing of Slicer's."""
+    """The variables of the process: the library on ``PYTHONPATH``, and for a foreign Python nothing of Slicer's.
+
+    Modules are never taken from the folder that Slicer was started in.
+    """
     if isSlicersOwn(python):
         environment = qt.QProcessEnvironment.systemEnvironment()
         before = environment.value("PYTHONPATH")
         parts = [str(LIBRARY_ROOT), *([before] if before else [])]
         environment.insert("PYTHONPATH", os.pathsep.join(parts))
-        return environment
-    environment = slicer.app.startupEnvironment()
-    environment.insert("PYTHONPATH", str(LIBRARY_ROOT))
-    environment.remove("PYTHONHOME")
+    else:
+        environment = slicer.app.startupEnvironment()
+        environment.insert("PYTHONPATH", str(LIBRARY_ROOT))
+        environment.remove("PYTHONHOME")
+    environment.insert("PYTHONSAFEPATH", "1")
     return environment
