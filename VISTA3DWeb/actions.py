@@ -18,6 +18,7 @@ from VISTA3DWeb.presenter import Presenter
 from VISTA3DWeb.tabs import Tabs, connection_of
 from VISTA3DWeb.uploads import Exchange
 from VISTA3DWeb.views import WINDOWS, Views
+from VISTA3DWeb.warming import Warmer
 from VISTA3DWeb.weights_shelf import models_folder, weights_rows
 
 _OPTIONS = {"live", "preview_enabled", "smooth"}
@@ -25,7 +26,7 @@ _OPTIONS = {"live", "preview_enabled", "smooth"}
 _TRIGGERS = (
     "hello", "take_over", "act", "close_message",
     "select", "rename", "recolor", "show", "opacity", "remove", "new_class_segment", "toggle_surface",
-    "go_to_point", "flip_point", "remove_point", "option", "set_policy", "cancel",
+    "place_point", "rest", "rest_ended", "go_to_point", "flip_point", "remove_point", "option", "set_policy", "cancel",
     "set_window", "own_window", "set_layout", "fit", "fit_all", "scroll", "toggle_crosshair",
     "open_sample", "uploading", "upload_failed", "open_upload", "replace_open", "keep_open", "export",
     "show_weights", "use_weights", "download_weights",
@@ -46,13 +47,14 @@ class Actions:
         presenter: Presenter,
         messages: Messages,
         tabs: Tabs,
+        warmer: Warmer,
         *,
         load_model: Callable[[str], None],
     ) -> None:
         self._server, self._state = server, server.state
         self._workbench, self._views, self._opener, self._exchange = workbench, views, opener, exchange
         self._presenter, self._messages, self._tabs = presenter, messages, tabs
-        self._load_model = load_model
+        self._warmer, self._load_model = warmer, load_model
         self._tasks: set[asyncio.Task[None]] = set()
         self._shortcuts: dict[str, Callable[[], None]] = {
             "place_positive": lambda: self._toggle_placing("positive"),
@@ -71,20 +73,12 @@ class Actions:
             "redo": workbench.redo,
             "run_automatic": self._run_automatic,
         }
-        workbench.changed.connect(self.keep_placing)
 
     def bind(self) -> None:
         """Register every public trigger."""
         for name in _TRIGGERS:
             self._server.controller.trigger(name)(getattr(self, f"_{name}"))
         self._state.change("chosen", "overlapping")(self._estimate)
-
-    def keep_placing(self) -> None:
-        """The nodes of the points may be others than before: place in the present ones."""
-        placing = self._state.placing
-        if placing and self._state.volume is not None:
-            node = self._workbench.positive_node if placing == "positive" else self._workbench.negative_node
-            self._views.place(node)
 
     def stop(self) -> None:
         """Cancel what was begun here."""
@@ -160,11 +154,9 @@ class Actions:
     def _start_placing(self, sign: str) -> None:
         if self._state.can_click:
             self._state.placing = sign
-            self.keep_placing()
 
     def _stop_placing(self) -> None:
         self._state.placing = ""
-        self._views.place(None)
 
     def _escape(self) -> None:
         if self._workbench.preview is not None:
@@ -173,6 +165,19 @@ class Actions:
             self._workbench.cancel()
         else:
             self._stop_placing()
+
+    def _place_point(self, ras: list[float], positive: bool) -> bool:
+        """Whether there is a point more; if not, a message says why."""
+        before = len(self._workbench.points)
+        r, a, s = (float(v) for v in ras)
+        self._workbench.add_point((r, a, s), bool(positive))
+        return len(self._workbench.points) > before
+
+    def _rest(self, ras: list[float]) -> None:
+        self._warmer.rest((float(ras[0]), float(ras[1]), float(ras[2])))
+
+    def _rest_ended(self) -> None:
+        self._warmer.rest_ended()
 
     def _go_to_point(self, number: int) -> None:
         points = self._workbench.points

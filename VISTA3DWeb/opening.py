@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from VISTA3DScene.frames import to_world, volume_grid
+from VISTA3DScene.frames import volume_grid
 from VISTA3DScene.workbench import Workbench
 
 from VISTA3DLib.errors import ReadError, VISTA3DError
-from VISTA3DLib.geometry import Vector3
 from VISTA3DLib.volume import Volume
 from VISTA3DWeb.reading import Opened, OpenedScene, OpenedSegmentation, OpenedVolume, read_anything, sample_volume
 from VISTA3DWeb.scene_files import add_segments, copy_segments, load_scene, read_seg_nrrd
@@ -168,13 +167,6 @@ class Opener:
         _remove(self._kept)
         self._kept = upload if files else None
         self.source_files = files
-
-
-def centre_of(volume: Any) -> Vector3:
-    """The centre of a volume in the world."""
-    grid = volume_grid(volume)
-    r, a, s = grid.to_world([(n - 1) / 2 for n in grid.shape])
-    return to_world(volume, (float(r), float(a), float(s)))
 
 
 def _nodes(scene: Any, kind: str) -> list[Any]:

@@ -11,12 +11,11 @@ from typing import Any
 import vtk
 from trame_server import Server
 from trame_slicer.core import SlicerApp
-from VISTA3DScene.jobs import State
 from VISTA3DScene.workbench import Workbench
 
 from VISTA3DLib.errors import VISTA3DError
 from VISTA3DWeb.actions import Actions
-from VISTA3DWeb.opening import Opener, centre_of
+from VISTA3DWeb.opening import Opener
 from VISTA3DWeb.options import ViewerOptions
 from VISTA3DWeb.page.initial import initial_state
 from VISTA3DWeb.page.layout import build_page
@@ -28,6 +27,7 @@ from VISTA3DWeb.transport import AsyncioTransport
 from VISTA3DWeb.uploads import Exchange
 from VISTA3DWeb.view_frame import slice_key, slice_values
 from VISTA3DWeb.views import Views
+from VISTA3DWeb.warming import Warmer
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class Viewer:
             ask=self._ask_to_replace,
             failed=self._presenter.fail,
         )
+        self._warmer = Warmer(self.workbench)
         self._actions = Actions(
             server,
             self.workbench,
@@ -69,11 +70,10 @@ class Viewer:
             self._presenter,
             self._messages,
             self._tabs,
+            self._warmer,
             load_model=self._load_model,
         )
         self._actions.bind()
-        self._warmed: tuple[Any, Any] = (None, None)
-        self.workbench.changed.connect(self._warm)
         build_page(server, self.views.layouts)
         server.add_protocol_to_configure(lambda protocol: protocol.registerLinkProtocol(TabsProtocol(self._tabs)))
         server.controller.on_server_bind.add(self._bind)
@@ -90,7 +90,7 @@ class Viewer:
     async def close(self) -> None:
         """End the worker, take the views down, remove the files of the session. In this order nothing crashes."""
         self._actions.stop()
-        self.workbench.changed.disconnect(self._warm)
+        self._warmer.close()
         self.workbench.close()
         await self._transport.finish()
         self.views.close()
@@ -106,16 +106,6 @@ class Viewer:
     def _load_model(self, weights: str) -> None:
         self.workbench.load_model(weights, device=self._options.device, precision=self._options.precision)
 
-    def _warm(self) -> None:
-        """The first click is not to be slower than the tenth: compute ahead what one in the middle would need."""
-        bench = self.workbench
-        model, volume = bench.model, bench.volume
-        if bench.state is not State.IDLE or model is None or volume is None or not model.interactive:
-            return
-        if self._warmed[0] is not model or self._warmed[1] is not volume:
-            self._warmed = (model, volume)
-            bench.warm(centre_of(volume))
-
     def _volume_shown(self, volume: Any) -> None:
         self.views.show(volume)
         with self._server.state as state:
@@ -123,7 +113,6 @@ class Viewer:
             if volume is not None:
                 state.window_width, state.window_centre = self.views.window_of(volume)
         self.views.show_crosshair(False)
-        self.views.place(None)
         self._presenter.show()
 
     def _slice_moved(self, view: Any) -> None:

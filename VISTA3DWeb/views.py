@@ -1,4 +1,4 @@
-"""The slice and 3D views: layouts, what is shown in them, windows, jumping, placing points."""
+"""The slice and 3D views: layouts, what is shown in them, windows, jumping."""
 
 from __future__ import annotations
 
@@ -81,13 +81,6 @@ class Views:
         if isinstance(view, SliceView):
             view.set_slice_value(offset)
 
-    def step(self, name: str, count: int) -> None:
-        """Move a slice view by some slices."""
-        view = self._app.view_manager.get_view(name)
-        if isinstance(view, SliceView):
-            low, high = view.get_slice_range()
-            view.set_slice_value(min(max(view.get_slice_value() + count * view.get_slice_step(), low), high))
-
     def jump(self, point: Vector3) -> None:
         """Bring a world point into all slice views and mark it with the crosshair."""
         slicer.vtkMRMLSliceNode.JumpAllSlices(self._app.scene, *point)
@@ -98,13 +91,6 @@ class Views:
         node = self.scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
         node.SetCrosshairMode(node.ShowBasic if visible else node.NoCrosshair)
         return node
-
-    def place(self, node: Any) -> None:
-        """Let clicks place points of a markups node until ``stop_placing``; None stops."""
-        if node is None:
-            self._app.markups_logic.disable_place_mode()
-        else:
-            self._app.markups_logic.place_node(node, persistent=True)
 
     def set_window(self, volume: Any, width: float, centre: float) -> None:
         """Set the window of a volume (HU)."""

@@ -100,6 +100,7 @@ def _interface() -> dict[str, Any]:
         "accepted": False,
         "active_tab": "",
         "my_tab": "-",
+        "clicks": 0,
     }
 
 

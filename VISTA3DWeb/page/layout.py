@@ -21,14 +21,18 @@ _LOST = (
 def build_page(server: Any, layouts: LayoutManager) -> None:
     """Give the server its page. Scripts, styles and icons are our own and lie on this machine."""
     server.enable_module(
-        {"serve": {"vista3d": str(STATIC)}, "scripts": ["vista3d/viewer.js"], "styles": ["vista3d/viewer.css"]}
+        {
+            "serve": {"vista3d": str(STATIC)},
+            "scripts": ["vista3d/viewer.js", "vista3d/clicks.js"],
+            "styles": ["vista3d/viewer.css"],
+        }
     )
     server.state.trame__title = "VISTA3D"
     server.state.trame__favicon = "vista3d/icon.svg"
     server.state.trame__template_error = _LOST
-    server.state.trame__client_only = [*server.state.trame__client_only, "my_tab"]
+    server.state.trame__client_only = [*server.state.trame__client_only, "my_tab", "clicks"]
     with DivLayout(server) as page:
-        page.root.classes = ("['viewer', panel_open ? 'panel-open' : 'panel-closed']",)
+        page.root.classes = ("['viewer', panel_open ? 'panel-open' : 'panel-closed', placing && 'placing']",)
         page.root.add_child(_template("top"))
         page.root.add_child(f'<aside class="panel" aria-label="Panel">{_template("panel")}</aside>')
         with html.Div(classes="views", v_if=("active_tab === my_tab",)):

@@ -198,6 +198,6 @@
     window.trame.client.onConnectionClose(comeBack);
     ask("hello", tab);
   };
-  window.vista3d = { choose, upload, save, toggled, tab };
+  window.vista3d = { choose, upload, save, toggled, rasUnder, tab };
   begin();
 })();
