@@ -15,7 +15,7 @@ from odd_volumes import blobs, odd_affine, odd_shape
 from VISTA3DLib import __version__
 from VISTA3DLib.checkpoint import save_checkpoint
 from VISTA3DLib.cli.app import run
-from VISTA3DLib.cli.segment_job import parse_roi
+from VISTA3DLib.cli.segment_options import parse_roi
 from VISTA3DLib.errors import SettingsError
 from VISTA3DLib.files.read import read_volume
 from VISTA3DLib.files.segmentation_read import read_segmentation

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from VISTA3DLib.cli.console import Reporter, show_line, show_warning
-from VISTA3DLib.cli.segment_job import SegmentJob, SegmentOptions
+from VISTA3DLib.cli.segment_job import SegmentJob
+from VISTA3DLib.cli.segment_options import SegmentOptions
 
 _CLICKS = "Clicks"
 _RUN = "How it runs"

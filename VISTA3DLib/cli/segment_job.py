@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from VISTA3DLib import __version__
-from VISTA3DLib.errors import ClassError, OutputError, PromptError, SettingsError
-from VISTA3DLib.files.atomic import check_not_input
+from VISTA3DLib.cli.segment_options import SegmentOptions, parse_roi
+from VISTA3DLib.cli.segment_summary import Summary, peak_memory
+from VISTA3DLib.errors import PromptError
 from VISTA3DLib.files.segments import SegmentToWrite, Written, segments_of, spare_color, tight
-from VISTA3DLib.geometry import Box, Grid, Vector3
+from VISTA3DLib.geometry import Grid
 from VISTA3DLib.progress import ProgressCallback, StageClock
-from VISTA3DLib.prompts import Point, PointSpace, checked_points, parse_point, read_points
+from VISTA3DLib.prompts import Point, checked_points, parse_point, read_points
 from VISTA3DLib.results import BoolArray, Change, ClassesResult, MaskResult
 from VISTA3DLib.volume import Finding, Volume
 
@@ -25,115 +24,7 @@ if TYPE_CHECKING:
     from VISTA3DLib.session import Session
 
 _NEW_STRUCTURE_ID = 1000  # label value of a clicked structure that has no class: no model's id
-
-
-@dataclass(frozen=True, kw_only=True)
-class SegmentOptions:
-    """The options of ``vista3d segment``, checked as far as that is possible before anything is read."""
-
-    ct: Path | None
-    output: Path | None
-    sample: str | None = None
-    series: str | None = None
-    weights: str = "vista3d-mini"
-    classes: tuple[str, ...] = ()
-    merge_groups: bool = False
-    overlapping: bool = False
-    smooth: bool = False
-    roi: str | None = None
-    point: tuple[str, ...] = ()
-    points: Path | None = None
-    point_space: str = "ras"
-    clicked_class: str | None = None
-    new_structure: str | None = None
-    refine: Path | None = None
-    segment_name: str | None = None
-    mode: str = "bundle"
-    device: str = "auto"
-    precision: str = "auto"
-    compile: bool = False
-    batch: int = 1
-    picture: Path | None = None
-
-    def __post_init__(self) -> None:
-        if (self.ct is None) == (self.sample is None):
-            raise SettingsError(
-                "Give either a CT or --sample.", "For example: vista3d segment ct.nii.gz -o out.seg.nrrd"
-            )
-        if self.sample not in {None, "torso"}:
-            raise SettingsError(f"There is no sample '{self.sample}'.", "Use --sample torso.")
-        if self.output is None:
-            raise OutputError("No output was named.", "Add -o out.seg.nrrd")
-        for written in (self.output, self.picture):
-            if written is not None:
-                check_not_input(written, (self.ct, self.refine, self.points))
-        if self.point_space not in get_args(PointSpace):
-            raise PromptError(f"There is no point space '{self.point_space}'.", "Use ras, lps or ijk.")
-        if self.clicked_class is not None and self.new_structure is not None:
-            raise ClassError("Both --class and --new-structure are given.", "A clicked structure is one or the other.")
-        if self.refine is not None and self.segment_name is None:
-            raise PromptError("--refine does not say what to repair.", "Add --segment NAME.")
-        if self.refine is None and self.segment_name is not None:
-            raise PromptError(
-                f"--segment {self.segment_name} says what to repair, but not where it is.", "Add --refine FILE."
-            )
-        if self.refine is not None and self.classes:
-            raise SettingsError("--refine and --classes are given together.", "Run them one after the other.")
-
-    @property
-    def clicks(self) -> bool:
-        """Whether anything is clicked."""
-        return bool(self.point or self.points)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """What was done, for a person and for a program."""
-
-    ct: str
-    shape: tuple[int, int, int]
-    spacing: Vector3
-    model: dict[str, Any]
-    mode: str
-    findings: tuple[Finding, ...]
-    notes: tuple[str, ...]
-    segments: tuple[dict[str, Any], ...]
-    changes: tuple[Change, ...]
-    outputs: tuple[Path, ...]
-    seconds: dict[str, float]
-    peak: dict[str, int] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; volumes in ml, times in seconds, memory in bytes."""
-        changes = [
-            {"kind": c.kind, "voxels": c.voxels, "ml": round(c.ml, 4), "center_ras": c.center} for c in self.changes
-        ]
-        return {
-            "version": __version__,
-            "ct": {"name": self.ct, "shape": self.shape, "spacing_mm": self.spacing},
-            "model": self.model,
-            "mode": self.mode,
-            "findings": [{"code": f.code, "message": f.message} for f in self.findings],
-            "notes": list(self.notes),
-            "segments": list(self.segments),
-            "changes": changes,
-            "outputs": [str(p) for p in self.outputs],
-            "seconds": {k: round(v, 4) for k, v in self.seconds.items()},
-            "peak_memory_bytes": self.peak,
-        }
-
-    def lines(self) -> list[str]:
-        """What a person wants to know: segments with volumes, files, time."""
-        rows = [f"{s['id']:>5}  {s['name']:<34} {s['ml']:>10.1f} ml" for s in self.segments if s["voxels"]]
-        empty = [s["name"] for s in self.segments if not s["voxels"]]
-        if empty:
-            more = f" and {len(empty) - 6} more" if len(empty) > 6 else ""
-            rows.append(f"not found: {', '.join(empty[:6])}{more}")
-        for change in self.changes:
-            rows.append(f"{change.kind} {change.ml:.2f} ml")
-        rows += [f"wrote {p}" for p in self.outputs]
-        total = sum(self.seconds.values())
-        return [*rows, f"{total:.1f} s ({', '.join(f'{k} {v:.1f}' for k, v in self.seconds.items())})"]
+_DEMONSTRATION = "vista3d-mini is for demonstration and tests; use the official weights for anatomy beyond its classes."
 
 
 class SegmentJob:
@@ -360,47 +251,6 @@ class SegmentJob:
             seconds=self._clock.seconds,
             peak=peak_memory(),
         )
-
-
-_DEMONSTRATION = "vista3d-mini is for demonstration and tests; use the official weights for anatomy beyond its classes."
-
-
-def parse_roi(text: str, grid: Grid) -> Box:
-    """``R0,R1,A0,A1,S0,S1`` (RAS mm, in either order) as the box of the voxels inside it."""
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise SettingsError(f"The region '{text}' is no list of numbers.", "Write R0,R1,A0,A1,S0,S1 in mm.") from error
-    if len(numbers) != 6 or not np.isfinite(numbers).all():
-        raise SettingsError(f"The region '{text}' has {len(numbers)} numbers, not 6.", "Write R0,R1,A0,A1,S0,S1 in mm.")
-    corners = np.array([[r, a, s] for r in numbers[:2] for a in numbers[2:4] for s in numbers[4:]])
-    index = grid.to_voxel(corners)
-    low, high = np.ceil(index.min(axis=0) - 1e-6).astype(int), np.floor(index.max(axis=0) + 1e-6).astype(int) + 1
-    box = Box(start=(low[0], low[1], low[2]), stop=(high[0], high[1], high[2]))
-    if not (box & grid.box).size:
-        raise SettingsError(f"The region '{text}' holds no voxel of the CT.", "Check it: RAS mm, not voxels, not LPS.")
-    return box & grid.box
-
-
-def peak_memory() -> dict[str, int]:
-    """Peak bytes of this process and of the GPU, where they can be known."""
-    import sys
-
-    import torch
-
-    peak: dict[str, int] = {}
-    if sys.platform == "win32":
-        import psutil
-
-        peak["process"] = int(psutil.Process().memory_info().peak_wset)
-    else:
-        import resource
-
-        scale = 1 if sys.platform == "darwin" else 1024
-        peak["process"] = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * scale
-    if torch.cuda.is_available():
-        peak["cuda"] = int(torch.cuda.max_memory_allocated())
-    return peak
 
 
 def _full(segment: SegmentToWrite, grid: Grid) -> npt.NDArray[np.bool_]:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from VISTA3DLib.errors import PromptError, VISTA3DError
+from VISTA3DLib.errors import VISTA3DError
 from VISTA3DLib.evaluation.automatic_protocol import automatic_masks, subtracted
 from VISTA3DLib.evaluation.baselines import Baseline, make_baseline
 from VISTA3DLib.evaluation.cases import LoadedCase
 from VISTA3DLib.evaluation.clicked_crop import CropMaker
 from VISTA3DLib.evaluation.masks import BoxedMask
+from VISTA3DLib.evaluation.object_loop import ObjectQuestion, check_interactive, object_by_object
 from VISTA3DLib.evaluation.rows import Prediction, Refusal
 from VISTA3DLib.evaluation.settings import MODEL, EvaluationSettings
 from VISTA3DLib.evaluation.simulation import Click, first_click, next_click
 from VISTA3DLib.model import Model
-from VISTA3DLib.progress import Cancel, ProgressCallback, Tracker
+from VISTA3DLib.progress import Cancel, ProgressCallback
 from VISTA3DLib.session import Session
 from VISTA3DLib.training.questions import has_automatic, question_for
 from VISTA3DLib.volume import Volume
@@ -34,28 +35,22 @@ class ClickProtocol:
     """
 
     def __init__(self, model: Model, settings: EvaluationSettings) -> None:
-        if not model.settings.interactive:
-            raise PromptError(f"The model {model.id} was not trained for points.", "Evaluate it with --protocol auto.")
+        check_interactive(model)
         self._session = Session(model, mode="bundle")
         self._settings = settings
 
     def predictions(
         self, case: LoadedCase, progress: ProgressCallback | None = None, cancel: Cancel | None = None
     ) -> Iterator[Prediction | Refusal]:
-        """Masks of every object that is there; no mask and no click for absent classes, which cannot be clicked."""
-        present = {i: truth for i, truth in case.truths.items() if truth.voxels}
-        for class_id in case.truths:
-            if class_id not in present:
-                yield Prediction(class_id=class_id, mask=BoxedMask.nothing())
-        tracker = Tracker("objects", len(present), progress, cancel)
-        if not present:
-            return
-        self._session.set_volume(case.volume)
-        starts = self._automatic(case, cancel) if self._settings.start_from_auto else {}
-        crops = CropMaker(case.volume, self._session.model.settings)
-        for class_id, truth in present.items():
-            yield from self._object(class_id, truth, starts.get(class_id), crops, cancel)
-            tracker.step()
+        """Masks of every object that is there, after each click; see ``object_by_object``."""
+
+        def opened() -> ObjectQuestion:
+            self._session.set_volume(case.volume)
+            starts = self._automatic(case, cancel) if self._settings.start_from_auto else {}
+            crops = CropMaker(case.volume, self._session.model.settings)
+            return lambda class_id, truth: self._object(class_id, truth, starts.get(class_id), crops, cancel)
+
+        return object_by_object(case, opened, progress, cancel)
 
     def _automatic(self, case: LoadedCase, cancel: Cancel | None) -> dict[int, BoxedMask]:
         catalogue = self._session.model.settings.catalogue

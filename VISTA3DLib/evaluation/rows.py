@@ -83,21 +83,15 @@ class Row:
         """Put a prediction and its scores together."""
         click = prediction.click
         place = (None, None, None) if click is None else tuple(round(v, 3) for v in click.on(grid).ras)
+        own = {field.name for field in fields(cls)}
         return cls(
+            **{name: value for name, value in scores.to_dict().items() if name in own},
             case=case,
             dataset=dataset,
             class_id=prediction.class_id,
             class_name=class_name,
             method=prediction.method,
             clicks=prediction.clicks,
-            outcome=scores.outcome,
-            dice=scores.dice,
-            nsd=scores.nsd,
-            hd95_mm=scores.hd95_mm,
-            truth_ml=scores.truth_ml,
-            predicted_ml=scores.predicted_ml,
-            volume_error_ml=scores.volume_error_ml,
-            volume_error_percent=scores.volume_error_percent,
             click_r=place[0],
             click_a=place[1],
             click_s=place[2],

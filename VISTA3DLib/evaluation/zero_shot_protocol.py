@@ -16,9 +16,10 @@ from monai.data.utils import compute_importance_map
 from torch.nn import functional as F
 
 from VISTA3DLib.automatic import pad_image
-from VISTA3DLib.errors import PromptError, VolumeError
+from VISTA3DLib.errors import VolumeError
 from VISTA3DLib.evaluation.cases import LoadedCase
 from VISTA3DLib.evaluation.masks import BoxedMask
+from VISTA3DLib.evaluation.object_loop import ObjectQuestion, check_interactive, object_by_object
 from VISTA3DLib.evaluation.rows import Prediction, Refusal
 from VISTA3DLib.evaluation.settings import EvaluationSettings
 from VISTA3DLib.evaluation.simulation import Click
@@ -28,7 +29,7 @@ from VISTA3DLib.geometry import Box, Index3
 from VISTA3DLib.model import Model, WindowPrompt
 from VISTA3DLib.points import ByteLRU
 from VISTA3DLib.preprocess import PreparedVolume, prepare_volume
-from VISTA3DLib.progress import Cancel, ProgressCallback, Tracker
+from VISTA3DLib.progress import Cancel, ProgressCallback
 from VISTA3DLib.results import BoolArray
 from VISTA3DLib.settings import find_mode
 from VISTA3DLib.windows import WindowLattice, window_lattice
@@ -41,27 +42,21 @@ class ZeroShotProtocol:
     """Clicks object by object. Raises ``PromptError`` for a model that was not trained for points."""
 
     def __init__(self, model: Model, settings: EvaluationSettings) -> None:
-        if not model.settings.interactive:
-            raise PromptError(f"The model {model.id} was not trained for points.", "Evaluate it with --protocol auto.")
+        check_interactive(model)
         self._model, self._settings = model, settings
         self._mode = find_mode("quality")
 
     def predictions(
         self, case: LoadedCase, progress: ProgressCallback | None = None, cancel: Cancel | None = None
     ) -> Iterator[Prediction | Refusal]:
-        """A mask after each click; no mask and no click for absent classes."""
-        present = {i: truth for i, truth in case.truths.items() if truth.voxels}
-        for class_id in case.truths:
-            if class_id not in present:
-                yield Prediction(class_id=class_id, mask=BoxedMask.nothing())
-        tracker = Tracker("objects", len(present), progress, cancel)
-        if not present:
-            return
-        prepared = prepare_volume(case.volume, self._model.settings, self._mode)
-        windows = _ClickedWindows(self._model, prepared, self._mode.overlap)
-        for class_id, truth in present.items():
-            yield from self._object(class_id, truth, prepared, windows, cancel)
-            tracker.step()
+        """A mask after each click; see ``object_by_object``."""
+
+        def opened() -> ObjectQuestion:
+            prepared = prepare_volume(case.volume, self._model.settings, self._mode)
+            windows = _ClickedWindows(self._model, prepared, self._mode.overlap)
+            return lambda class_id, truth: self._object(class_id, truth, prepared, windows, cancel)
+
+        return object_by_object(case, opened, progress, cancel)
 
     def _object(
         self, class_id: int, truth: BoxedMask, prepared: PreparedVolume, windows: _ClickedWindows, cancel: Cancel | None
