@@ -8,6 +8,7 @@ each, with the built-in weights on slabs of the built-in phantom.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import tempfile
 import time
@@ -157,6 +158,8 @@ def main(arguments: list[str]) -> None:
     }
     if not arguments or arguments[0] not in runs:
         sys.exit(__doc__)
+    # Ray runs its workers at niceness 15: on a machine with other work they would wait for that, not for us.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     runs[arguments[0]]()
 
 
