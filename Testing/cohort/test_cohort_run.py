@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import slicerio
 from odd_volumes import blobs
-from test_files_maker import SeriesMaker, ct_values
+from test_files_maker import SeriesMaker, ct_values, small_disk
 
 from VISTA3DLib.checkpoint import save_checkpoint
 from VISTA3DLib.cohort.run import CohortRun, run_cohort
@@ -145,13 +146,22 @@ def test_an_output_that_cannot_be_written_ends_the_run_before_it_starts(
         run_cohort(tools.request_of(small_cts, tmp_path / "file" / "out"), tools.thresholds())
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A folder that nobody may write to: permissions do not stop root, a disk that is mounted so does."""
+    if os.geteuid() == 0:
+        with small_disk(tmp_path / "disk", "64k,ro") as place:
+            yield place
+    else:
+        (tmp_path / "disk").mkdir(mode=0o555)
+        yield tmp_path / "disk"
+
+
 def test_a_read_only_output_ends_the_run_before_it_starts(
-    small_cts: Path, tmp_path: Path, tools: SimpleNamespace
+    small_cts: Path, read_only: Path, tools: SimpleNamespace
 ) -> None:
-    (tmp_path / "out").mkdir(mode=0o555)
-    with pytest.raises(OutputError, match="ermission"):
-        run_cohort(tools.request_of(small_cts, tmp_path / "out"), tools.thresholds())
+    with pytest.raises(OutputError, match=r"Choose a folder that you may write to\.$"):
+        run_cohort(tools.request_of(small_cts, read_only / "out"), tools.thresholds())
 
 
 def test_a_finished_cohort_is_not_overwritten_but_resumed(

@@ -115,7 +115,7 @@ class Schedule:
             self._collect()
             waits += 1
             if waits == 30:
-                self._remark("Waiting for the cluster to have room for a worker.")
+                self._remark("Waiting for a worker: its model is being loaded, or the cluster has no room yet.")
         return self._model
 
     def run(self, job: Job, scans: Iterator[tuple[Scan, str]], originals: dict[bytes, str]) -> None:
