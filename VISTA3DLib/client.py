@@ -93,6 +93,7 @@ class WorkerClient:
         self._state: dict[str, _Pending] = {}  # what a fresh worker is told first, by operation
         self._next, self._files = 1, 0
         self._running = self._closed = False
+        self._ready = False  # the process that runs now has said so
         self._restarts: list[float] = []
 
     @property
@@ -167,7 +168,7 @@ class WorkerClient:
 
     def _start(self) -> None:
         self._reader = EventReader()
-        self._running = True
+        self._running, self._ready = True, False
         self._transport.start(self._received, self._ended)
 
     def _received(self, data: bytes) -> None:
@@ -177,6 +178,7 @@ class WorkerClient:
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Ready):
+            self._ready = True
             self._log(f"Worker {event.pid}, VISTA3D {event.version}.")
         elif isinstance(event, Log):
             self._log(event.text)
@@ -235,7 +237,7 @@ class WorkerClient:
         again = [p for p in waiting if not p.retries]  # what killed the worker twice is not tried a third time
         for lost in [p for p in waiting if p.retries]:
             self._remove(lost.files)
-            lost.handlers.error(_lost(lost.request, status))
+            lost.handlers.error(self._lost(lost.request, status))
         if again or self._state:
             self._say("The segmentation process stopped and is being started again; nothing is lost.")
             self._restart(again)
@@ -271,7 +273,16 @@ class WorkerClient:
         self._state.clear()
         for pending in waiting:
             self._remove(pending.files)
-            pending.handlers.error(_lost(pending.request, status))
+            pending.handlers.error(self._lost(pending.request, status))
+
+    def _lost(self, request: Request, status: int | None) -> Failure:
+        if not self._ready:
+            message = f"The segmentation process cannot be started (status {status})."
+            fix = "The log has its last words. Most often packages are missing in the Python that is set up for it."
+        else:
+            message = f"The segmentation process ended twice while it worked on '{request.op}' (status {status})."
+            fix = "Most often memory ran out: close other programs, use a region of interest, or another device."
+        return Failure(id=request.id, kind="WorkerDied", message=message, fix=fix)
 
     def _kill_if_stuck(self, number: int) -> None:
         if number in self._pending and self._running and not self._closed:
@@ -322,12 +333,3 @@ def _files_of(values: Mapping[str, Any]) -> tuple[str, ...]:
     if isinstance(masks, Mapping):
         found += [m["array"] for m in masks.values() if isinstance(m.get("array"), str)]
     return tuple(found)
-
-
-def _lost(request: Request, status: int | None) -> Failure:
-    return Failure(
-        id=request.id,
-        kind="WorkerDied",
-        message=f"The segmentation process ended twice while it worked on '{request.op}' (status {status}).",
-        fix="Most often memory ran out: close other programs, use a region of interest, or another device.",
-    )

@@ -75,7 +75,7 @@ def test_clicks_go_on_while_it_trains(a_clean_host: Any, a_panel: Any, a_drawn_c
 def test_cancel_ends_the_process(a_clean_host: Any, a_panel: Any, a_drawn_ct: Any) -> None:
     check(a_panel, 0)
     a_panel.ui.finetuneRunButton.click()
-    process = a_panel.finetune._worker._transport._process
+    process = a_panel.finetune.worker._transport._process
     a_panel.ui.finetuneRunButton.click()
     assert "Cancelled" in a_panel.ui.finetuneText.text
     assert a_panel.ui.finetuneRunButton.text == "Train"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import weakref
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,33 @@ class TestPackages:
         assert any(line.startswith("monai") for line in requirements)
         assert "torch" in options["skip_packages"]
         assert options["requester"] == "VISTA3D"
+
+    @pytest.mark.skipif(os.name == "nt", reason="shell scripts")
+    def test_a_python_of_ones_own_is_asked_and_told_how_to_get_them(
+        self, a_clean_host: Any, a_panel: Any, tmp_path: Path
+    ) -> None:
+        python = tmp_path / "own-python"
+        python.write_text('#!/bin/sh\necho \'["monai", "torch"]\'\n')
+        python.chmod(0o755)
+        a_panel.ui.pythonEdit.text = str(python)
+        a_panel.settings.onPython()
+        a_clean_host.process(lambda: "torch, monai" in a_panel.ui.readyText.text)
+        assert str(python) in a_panel.ui.readyText.text
+        assert not a_panel.ui.installButton.visible  # that is for Slicer's own
+        a_panel.setup.onLoad()
+        assert f"{python} -m pip install torch -r " in a_panel.ui.messageText.text
+
+    @pytest.mark.skipif(os.name == "nt", reason="shell scripts")
+    def test_a_program_that_is_no_python_is_said_to_be_unable_to_start(
+        self, a_clean_host: Any, a_panel: Any, tmp_path: Path
+    ) -> None:
+        program = tmp_path / "no-python"
+        program.write_text("#!/bin/sh\nexit 3\n")
+        program.chmod(0o755)
+        a_panel.ui.pythonEdit.text = str(program)
+        a_panel.settings.onPython()
+        a_clean_host.process(lambda: "cannot be started (status 3)" in a_panel.ui.messageText.text)
+        assert not a_panel.workbench.busy
 
     def test_declining_leaves_the_panel_usable(self, a_clean_host: Any, a_bare_slicer: Any) -> None:
         a_clean_host.packaging.refuse = True

@@ -50,12 +50,12 @@ def a_listener() -> Listener:
 @pytest.fixture
 def make(a_clean_host: Any, a_listener: Listener, tmp_path: Path) -> Iterator[Any]:
     """Makes transports that run a program, and closes them."""
-    from VISTA3DWidgets.processTransport import ProcessTransport
+    from VISTA3DWidgets.processTransport import ProcessTransport, workerArguments
 
     made = []
 
     def transport(chosen: str) -> Any:
-        made.append(ProcessTransport(tmp_path, lambda: chosen, a_listener.lines.append, no_faults))
+        made.append(ProcessTransport(workerArguments(tmp_path), lambda: chosen, a_listener.lines.append, no_faults))
         made[-1].start(a_listener.received, a_listener.ended)
         return made[-1]
 

@@ -6,13 +6,11 @@ import html
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from VISTA3DLib.client import Handlers
 from VISTA3DLib.errors import VolumeError
-from VISTA3DLib.protocol import Failure
 from VISTA3DWidgets.comparison import COLUMNS, Question, questions, rows, summary
-from VISTA3DWidgets.part import Part
 from VISTA3DWidgets.sideWorker import SideWorker
 from VISTA3DWidgets.tables import Plot, fillTable
+from VISTA3DWidgets.workerSection import WorkerSection
 
 if TYPE_CHECKING:
     from VISTA3DLib.progress import Progress
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 TABLE = "Comparison"
 
 
-class EvaluateSection(Part):
+class EvaluateSection(WorkerSection):
     """Reference, compared segmentation, and the button that compares or cancels."""
 
     def __init__(self, panel: Panel) -> None:
@@ -29,28 +27,14 @@ class EvaluateSection(Part):
         self._names: list[str] = []
         self._waiting: list[Question] = []
         self._answers: list[Mapping[str, Any]] = []
-        self._worker: SideWorker | None = None
-        self.connect(self.ui.compareButton, "clicked()", self.compareOrCancel)
+        self.connect(self.ui.compareButton, "clicked()", self.startOrCancel)
         for selector in (self.ui.referenceSelector, self.ui.comparedSelector):
             self.connect(selector, "currentNodeChanged(vtkMRMLNode*)", self.onChosen)
-
-    @property
-    def running(self) -> bool:
-        """Whether a comparison goes on."""
-        return self._worker is not None
 
     def onChosen(self, _node: Any) -> None:
         """Another segmentation was chosen."""
         if self.listening:
             self.panel.refresh()
-
-    def compareOrCancel(self) -> None:
-        """Compare; while that goes on, cancel."""
-        with self.usable():
-            if self.running:
-                self._stop("Cancelled.")
-            else:
-                self._start()
 
     def refresh(self) -> None:
         """Show whether there is something to compare."""
@@ -60,36 +44,39 @@ class EvaluateSection(Part):
         ui.compareButton.setEnabled(self.running or (possible and self.workbench.volume is not None))
         ui.compareButton.setText("Cancel" if self.running else "Compare")
 
-    def close(self) -> None:
-        """Disconnect, and forget what runs."""
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
-        super().close()
+    def showText(self, text: str) -> None:
+        """Show a line."""
+        self.ui.evaluateText.setText(html.escape(text, quote=False))
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Compare."""
         reference, compared = self.ui.referenceSelector.currentNode(), self.ui.comparedSelector.currentNode()
         volume = self.workbench.volume
         if volume is None or reference is None or compared is None:
             raise VolumeError("There is nothing to compare.", "Choose a CT and two segmentations.")
         if self.panel.setup.missing():
-            raise VolumeError("Python packages are missing.", "Press 'Install packages...' in the section 'Set up'.")
+            raise VolumeError("Python packages are missing.", self.panel.setup.howToInstall())
         self._names, self._waiting = questions(reference, compared, volume)
         self._answers = []
-        self._worker = SideWorker(self.panel)
-        self._ask()
+        self.worker = SideWorker(self.panel)
+        self._ask(self.worker)
 
-    def _ask(self) -> None:
+    def onAnswer(self, values: Mapping[str, Any]) -> None:
         """Send the next question, or show the result when all are answered."""
-        worker = self._worker
-        if worker is None:
-            return
-        if not self._waiting:
-            self._stop("")
+        self._answers.append(values)
+        if self._waiting and self.worker is not None:
+            self._ask(self.worker)
+        else:
+            self.stop("")
             self._show()
-            return
+
+    def onProgress(self, progress: Progress) -> None:
+        """Count the segments."""
+        self.showText(f"Comparing: {progress.done} of {progress.total} segments.")
+
+    def _ask(self, worker: SideWorker) -> None:
         question = self._waiting.pop(0)
-        self.ui.evaluateText.setText("Comparing...")
+        self.showText("Comparing...")
         worker.ask(
             "compare_segmentations",
             {
@@ -98,29 +85,8 @@ class EvaluateSection(Part):
                 "affine": question.affine,
                 "pairs": [[label, label] for label in question.labels],
             },
-            Handlers(result=self._onAnswer, error=self._onError, progress=self._onProgress),
+            self.handlers(),
         )
-
-    def _onAnswer(self, values: Mapping[str, Any]) -> None:
-        with self.usable():
-            self._answers.append(values)
-            self._ask()
-
-    def _onError(self, failure: Failure) -> None:
-        with self.usable():
-            self._stop("")
-            self.panel.showFailure(failure.kind, failure.message, failure.fix)
-
-    def _onProgress(self, progress: Progress) -> None:
-        if not self.panel.closed:
-            self.ui.evaluateText.setText(f"Comparing: {progress.done} of {progress.total} segments.")
-
-    def _stop(self, text: str) -> None:
-        if self._worker is not None:
-            self._worker.closeSoon()
-        self._worker = None
-        self._waiting = []
-        self.ui.evaluateText.setText(text)
 
     def _show(self) -> None:
         """A table and a chart of the Dice of each segment."""
@@ -131,5 +97,4 @@ class EvaluateSection(Part):
         plot = Plot(scene, table.GetName(), "Segment", "Dice")
         plot.bars(table, "Dice", "Segment")
         plot.show(table)
-        text = f"{summary(found)} The table '{table.GetName()}' has the details."
-        self.ui.evaluateText.setText(html.escape(text, quote=False))
+        self.showText(f"{summary(found)} The table '{table.GetName()}' has the details.")

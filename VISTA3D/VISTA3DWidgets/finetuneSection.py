@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import html
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import qt
 
-from VISTA3DLib.client import Handlers
 from VISTA3DLib.errors import SettingsError
-from VISTA3DLib.protocol import Failure
-from VISTA3DWidgets.part import Part
 from VISTA3DWidgets.sideWorker import SideWorker
 from VISTA3DWidgets.statusSection import progressText
 from VISTA3DWidgets.tables import Plot, fillTable
@@ -26,6 +22,7 @@ from VISTA3DWidgets.trainingCases import (
     suggestedClass,
     volumeOf,
 )
+from VISTA3DWidgets.workerSection import WorkerSection
 
 if TYPE_CHECKING:
     from VISTA3DLib.progress import Progress
@@ -36,36 +33,22 @@ COLUMNS = (("Epoch", "epoch"), ("Loss", "loss"), ("Dice", "dice"))
 COLORS = {"Loss": (0.85, 0.33, 0.31), "Dice": (0.2, 0.6, 0.35)}
 
 
-class FinetuneSection(Part):
+class FinetuneSection(WorkerSection):
     """Which segments teach which classes, and the button that trains or cancels."""
 
     def __init__(self, panel: Panel) -> None:
         super().__init__(panel)
-        self._worker: SideWorker | None = None
         self._shown: tuple[Any, ...] = ()
         self._rows: list[dict[str, float]] = []
         self._table: Any = None
         self.ui.finetuneTree.setColumnWidth(SEGMENT, 220)
-        self.connect(self.ui.finetuneRunButton, "clicked()", self.trainOrCancel)
+        self.connect(self.ui.finetuneRunButton, "clicked()", self.startOrCancel)
         self.connect(self.ui.finetuneButton, "contentsCollapsed(bool)", self.onCollapsed)
-
-    @property
-    def running(self) -> bool:
-        """Whether a training goes on."""
-        return self._worker is not None
 
     def onCollapsed(self, _collapsed: bool) -> None:
         """The section was opened or closed."""
         if self.listening:
             self.panel.refresh()
-
-    def trainOrCancel(self) -> None:
-        """Train; while that goes on, cancel."""
-        with self.usable():
-            if self.running:
-                self._stop("Cancelled. Train again with the same name to go on from there.")
-            else:
-                self._start()
 
     def chosen(self) -> list[Chosen]:
         """The segmentations with checked segments."""
@@ -92,37 +75,47 @@ class FinetuneSection(Part):
         ui.finetuneRunButton.setEnabled(self.running or ui.finetuneTree.topLevelItemCount > 0)
         ui.finetuneRunButton.setText("Cancel" if self.running else "Train")
 
-    def close(self) -> None:
-        """Disconnect, and end what trains."""
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
-        super().close()
+    def showText(self, text: str) -> None:
+        """Show a line."""
+        self.ui.finetuneText.setText(html.escape(text, quote=False))
 
-    def _start(self) -> None:
+    def cancelledText(self) -> str:
+        """Nothing of a training is lost."""
+        return "Cancelled. Train again with the same name to go on from there."
+
+    def start(self) -> None:
+        """Train."""
         setup, cases = self.panel.setup, self.chosen()
         checkCases(cases)
         name = checkName(self.ui.finetuneNameEdit.text.strip() or "my-model")
         if setup.missing() or not setup.weightsAreHere():
             raise SettingsError("The chosen model is not ready.", "See the section 'Set up'.")
         labels = Labels(catalogue=self.panel.automatic.catalogue())
-        with contextlib.ExitStack() as failing:
-            worker = SideWorker(self.panel)
-            failing.callback(worker.close)
-            arguments = {
-                "cases": [self._handOver(worker, number, case, labels) for number, case in enumerate(cases, start=1)],
-                "mapping": labels.mapping,
-                "classes": {str(number): text for number, text in labels.names.items()},
-                "name": name,
-                "weights": setup.weights,
-                "epochs": int(self.ui.finetuneEpochs.value),
-                "device": setup.device,
-            }
-            handlers = Handlers(result=self._onResult, error=self._onError, progress=self._onProgress)
-            worker.ask("finetune", arguments, handlers)
-            failing.pop_all()
-        self._worker, self._rows, self._table = worker, [], None
-        self.ui.finetuneText.setText("Starting...")
+        self.worker = worker = SideWorker(self.panel)
+        self._rows, self._table = [], None
+        arguments = {
+            "cases": [self._handOver(worker, number, case, labels) for number, case in enumerate(cases, start=1)],
+            "mapping": labels.mapping,
+            "classes": {str(number): text for number, text in labels.names.items()},
+            "name": name,
+            "weights": setup.weights,
+            "epochs": int(self.ui.finetuneEpochs.value),
+            "device": setup.device,
+        }
+        worker.ask("finetune", arguments, self.handlers())
+        self.showText("Starting...")
+
+    def onProgress(self, progress: Progress) -> None:
+        """Show how far it is, and plot an epoch that is over."""
+        self.showText(progressText(progress))
+        if "epoch" in progress.values:
+            self._rows.append(dict(progress.values))
+            self._plot()
+
+    def onAnswer(self, values: Mapping[str, Any]) -> None:
+        """Choose the new weights."""
+        self.stop(resultText(values))
+        self.panel.setup.useWeights(str(values["name"]))
 
     def _handOver(self, worker: SideWorker, number: int, case: Chosen, labels: Labels) -> dict[str, Any]:
         image, label, affine = caseArrays(case, labels)
@@ -132,30 +125,6 @@ class FinetuneSection(Part):
             "label": worker.save(f"label{number}", label),
             "affine": affine,
         }
-
-    def _onProgress(self, progress: Progress) -> None:
-        if self.panel.closed:
-            return
-        self.ui.finetuneText.setText(html.escape(progressText(progress), quote=False))
-        if "epoch" in progress.values:
-            self._rows.append(dict(progress.values))
-            self._plot()
-
-    def _onResult(self, values: Mapping[str, Any]) -> None:
-        with self.usable():
-            self._stop(html.escape(resultText(values), quote=False))
-            self.panel.setup.useWeights(str(values["name"]))
-
-    def _onError(self, failure: Failure) -> None:
-        with self.usable():
-            self._stop("")
-            self.panel.showFailure(failure.kind, failure.message, failure.fix)
-
-    def _stop(self, text: str) -> None:
-        if self._worker is not None:
-            self._worker.closeSoon()
-        self._worker = None
-        self.ui.finetuneText.setText(text)
 
     def _plot(self) -> None:
         """The epochs so far as a table; a chart of them is shown with the first one."""

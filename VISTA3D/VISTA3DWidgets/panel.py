@@ -19,7 +19,7 @@ from VISTA3DWidgets.finetuneSection import FinetuneSection
 from VISTA3DWidgets.panelState import REGION, SEGMENTATION, VOLUME, PanelState
 from VISTA3DWidgets.pointsSection import PointsSection
 from VISTA3DWidgets.preferences import Preferences
-from VISTA3DWidgets.processTransport import ProcessTransport
+from VISTA3DWidgets.processTransport import ProcessTransport, workerArguments
 from VISTA3DWidgets.segmentsSection import SegmentsSection
 from VISTA3DWidgets.settingsSection import SettingsSection
 from VISTA3DWidgets.setupSection import SetupSection
@@ -46,7 +46,7 @@ class Panel:
         self.leaving: list[SideWorker] = []  # those that are about to be closed
         self._folder = qt.QTemporaryDir()
         folder = Path(self._folder.path())
-        self.transport = ProcessTransport(folder, self.chosenPython, self.log, self.faults)
+        self.transport = ProcessTransport(workerArguments(folder), self.chosenPython, self.log, self.faults)
         self.workbench = Workbench(scene, self.transport, folder, log=self.log)
         self._makeSections()
         self._observeScene()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -16,8 +16,13 @@ RETIRE_SECONDS = 1.0  # that the object of a process is kept after its end
 END_MS = 1500  # what closing waits for, twice at most
 
 
+def workerArguments(folder: Path) -> list[str]:
+    """What makes Python the worker of a session folder."""
+    return ["-u", "-m", "VISTA3DLib.worker", str(folder)]
+
+
 class ProcessTransport:
-    """Starts ``python -m VISTA3DLib.worker FOLDER`` and moves bytes; everything happens on the main thread.
+    """Starts a Python program with ``arguments`` and moves bytes; everything happens on the main thread.
 
     ``python`` gives the person's choice of a program, or an empty text. ``log`` gets what the process writes to its
     standard error, and what went wrong with the process itself. ``faults`` is entered around every call back.
@@ -25,12 +30,12 @@ class ProcessTransport:
 
     def __init__(
         self,
-        folder: Path,
+        arguments: Sequence[str],
         python: Callable[[], str],
         log: Callable[[str], None],
         faults: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        self._folder, self._python, self._log, self._faults = folder, python, log, faults
+        self._arguments, self._python, self._log, self._faults = list(arguments), python, log, faults
         self._process: qt.QProcess | None = None
         self._retired: list[qt.QProcess] = []
         self._received: Callable[[bytes], None] | None = None
@@ -52,7 +57,7 @@ class ProcessTransport:
         for signal, slot in self._slots():
             process.connect(signal, slot)
         self._process = process
-        process.start(str(python), ["-u", "-m", "VISTA3DLib.worker", str(self._folder)])
+        process.start(str(python), self._arguments)
 
     def send(self, data: bytes) -> None:
         """Write to the process; nothing happens when it is gone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import qt
@@ -12,6 +13,7 @@ from VISTA3DScene.workbench import State
 from VISTA3DLib.download import is_downloaded
 from VISTA3DLib.errors import VISTA3DError
 from VISTA3DLib.weights import WeightsCatalogue, WeightsEntry, find_weights, is_accepted
+from VISTA3DWidgets.packageCheck import PackageCheck
 from VISTA3DWidgets.packages import installPackages, missingPackages
 from VISTA3DWidgets.part import Part
 from VISTA3DWidgets.workerEnvironment import findPython, isSlicersOwn
@@ -30,7 +32,8 @@ class SetupSection(Part):
         super().__init__(panel)
         ui = self.ui
         self._downloading = ""
-        self._missing: list[str] | None = None
+        self._missing: list[str] | None = None  # in Slicer's own Python
+        self._check = PackageCheck(panel.log, panel.faults, panel.refresh)
         self._found: tuple[str, WeightsEntry | None, bool] | None = None
         self._asked = ("", "")  # the model and device that were asked for last
         self._fillModels()
@@ -76,18 +79,35 @@ class SetupSection(Part):
         return self._found[1], self._found[2]
 
     def missing(self) -> list[str]:
-        """Python packages that have to be installed first. A Python of the person's own is not looked into."""
+        """Python packages that have to be installed first; those of a Python of the person's own once it told."""
+        python = self._ownPython()
+        if python is not None:
+            return self._check.missing(python)
         if self._missing is None:
-            try:
-                own = isSlicersOwn(findPython(self.panel.preferences.text("Python").strip()))
-            except VISTA3DError:
-                own = True
-            self._missing = missingPackages() if own else []
+            self._missing = missingPackages()
         return self._missing
+
+    def howToInstall(self) -> str:
+        """What a person does about missing packages."""
+        python = self._ownPython()
+        if python is None:
+            return "Press 'Install packages...' in the section 'Set up'."
+        requirements = self.panel.resourcePath("requirements.txt")
+        return f"In a terminal: {python} -m pip install torch -r {requirements}"
+
+    def _ownPython(self) -> Path | None:
+        """The Python that the person named, unless it is Slicer's or is not there."""
+        chosen = self.panel.chosenPython()
+        try:
+            python = findPython(chosen) if chosen else None
+        except VISTA3DError:
+            return None
+        return None if python is None or isSlicersOwn(python) else python
 
     def lookAgain(self) -> None:
         """Forget which packages and weights are there."""
         self._missing = self._found = None
+        self._check.forget()
 
     def canLoad(self) -> bool:
         """Whether nothing has to be installed or downloaded first."""
@@ -114,7 +134,7 @@ class SetupSection(Part):
             self.panel.showFailure(
                 "SettingsError",
                 f"Python packages are missing: {', '.join(self.missing())}.",
-                "Press 'Install packages...' in the section 'Set up'.",
+                self.howToInstall(),
             )
             return False
         if not self.weightsAreHere():
@@ -223,7 +243,7 @@ class SetupSection(Part):
         ui.deviceSelector.setCurrentIndex(max(ui.deviceSelector.findData(self.device), 0))
         entry, here = self.entry(), self.weightsAreHere()
         idle = workbench.state is State.IDLE
-        ui.installButton.setVisible(bool(self.missing()))
+        ui.installButton.setVisible(bool(self.missing()) and self._ownPython() is None)
         ui.downloadButton.setVisible(entry is not None and entry.origin is not None and not here)
         ui.downloadButton.setEnabled(idle and not self.missing())
         ui.loadButton.setVisible(self.canLoad() and workbench.model is None and workbench.state is not State.LOADING)
@@ -232,11 +252,16 @@ class SetupSection(Part):
         ui.findingsText.setVisible(bool(findings))
         ui.findingsText.setText("<br>".join(f"<b>Note:</b> {text}" for text in findings))
 
+    def close(self) -> None:
+        """Disconnect, and wait for no answer."""
+        self._check.close()
+        super().close()
+
     def _readyText(self, entry: WeightsEntry | None) -> str:
         """One line: what is ready and where, or what to do first."""
         workbench, model = self.workbench, self.workbench.model
         if self.missing():
-            return f"Not ready: the packages {', '.join(self.missing())} are not installed."
+            return f"Not ready: the packages {', '.join(self.missing())} are not installed. {self.howToInstall()}"
         if entry is None:
             return f"Not ready: the weights {self.weights} are gone. Choose others."
         if not self.weightsAreHere():

@@ -11,7 +11,7 @@ import qt
 
 from VISTA3DLib.client import Handlers, WorkerClient
 from VISTA3DLib.errors import OutputError
-from VISTA3DWidgets.processTransport import ProcessTransport
+from VISTA3DWidgets.processTransport import ProcessTransport, workerArguments
 
 if TYPE_CHECKING:
     from VISTA3DWidgets.panel import Panel
@@ -24,7 +24,8 @@ class SideWorker:
         self._panel = panel
         self._folder = qt.QTemporaryDir()
         self._path = Path(self._folder.path())
-        self._transport = ProcessTransport(self._path, panel.chosenPython, panel.log, panel.faults)
+        arguments = workerArguments(self._path)
+        self._transport = ProcessTransport(arguments, panel.chosenPython, panel.log, panel.faults)
         self._client = WorkerClient(self._transport, self._path, say=panel.status.say, log=panel.log)
 
     def save(self, name: str, array: np.ndarray) -> str:
