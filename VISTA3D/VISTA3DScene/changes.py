@@ -246,16 +246,25 @@ class SegmentRecord:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SegmentAdded:
+class _WithRecord:
+    """A change that is all about one segment, which is recorded."""
+
+    record: SegmentRecord
+
+    @property
+    def segment_ids(self) -> tuple[str, ...]:
+        """The segment."""
+        return (self.record.segment_id,)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that is taken."""
+        return self.record.nbytes
+
+
+class SegmentAdded(_WithRecord):
     """A segment came."""
 
-    record: SegmentRecord
-
-    @property
-    def segment_ids(self) -> tuple[str, ...]:
-        """The segment."""
-        return (self.record.segment_id,)
-
     def undo(self, segmentation: Any) -> Touched:
         """Take it away."""
         return self.record.remove(segmentation)
@@ -264,23 +273,10 @@ class SegmentAdded:
         """Bring it back."""
         return self.record.insert(segmentation)
 
-    @property
-    def nbytes(self) -> int:
-        """Memory that is taken."""
-        return self.record.nbytes
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SegmentRemoved:
+class SegmentRemoved(_WithRecord):
     """A segment went."""
 
-    record: SegmentRecord
-
-    @property
-    def segment_ids(self) -> tuple[str, ...]:
-        """The segment."""
-        return (self.record.segment_id,)
-
     def undo(self, segmentation: Any) -> Touched:
         """Bring it back."""
         return self.record.insert(segmentation)
@@ -288,11 +284,6 @@ class SegmentRemoved:
     def redo(self, segmentation: Any) -> Touched:
         """Take it away."""
         return self.record.remove(segmentation)
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that is taken."""
-        return self.record.nbytes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

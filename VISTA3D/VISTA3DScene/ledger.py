@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -186,17 +186,15 @@ class Ledger:
 
     def undo(self) -> Step | None:
         """Take the last step back."""
-        self.collect()
-        done = self.history.undo(self.segmentation)
-        if done is None:
-            return None
-        self.watcher.accept(done[1])
-        return done[0]
+        return self._step(self.history.undo)
 
     def redo(self) -> Step | None:
         """Do the last undone step again."""
+        return self._step(self.history.redo)
+
+    def _step(self, move: Callable[[Any], tuple[Step, Touched] | None]) -> Step | None:
         self.collect()
-        done = self.history.redo(self.segmentation)
+        done = move(self.segmentation)
         if done is None:
             return None
         self.watcher.accept(done[1])

@@ -12,27 +12,26 @@ from typing import Any
 
 from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.client import Transport, WorkerClient
-from VISTA3DLib.geometry import Grid, Vector3
+from VISTA3DLib.geometry import Grid
 from VISTA3DLib.progress import Progress
-from VISTA3DLib.prompts import Point
 from VISTA3DLib.volume import Finding
 from VISTA3DScene.automatic_desk import AutomaticDesk
 from VISTA3DScene.bench import Bench
 from VISTA3DScene.frames import volume_grid
 from VISTA3DScene.jobs import Jobs, State
-from VISTA3DScene.lattice import BoolArray
 from VISTA3DScene.model_info import ModelInfo
 from VISTA3DScene.overwrite import Overwrite
 from VISTA3DScene.point_desk import PointDesk
-from VISTA3DScene.preview import Preview
+from VISTA3DScene.point_members import PointMembers
 from VISTA3DScene.scene_watch import SceneWatch
-from VISTA3DScene.segment_desk import SegmentDesk, SegmentInfo
+from VISTA3DScene.segment_desk import SegmentDesk
+from VISTA3DScene.segment_members import SegmentMembers
 from VISTA3DScene.sequence_desk import SequenceDesk
 from VISTA3DScene.signals import Signal
 from VISTA3DScene.worker_link import WorkerLink
 
 
-class Workbench:
+class Workbench(SegmentMembers, PointMembers):
     """One scene, one CT, one segmentation, one worker.
 
     ``transport`` starts and feeds the worker, ``folder`` is its session folder (see ``VISTA3DLib.client``); ``log``
@@ -157,186 +156,6 @@ class Workbench:
         self._points.nodes.close()
         self._bench.forget_ledgers()
         self.client.close()
-
-    # Segments
-
-    @property
-    def segments(self) -> tuple[SegmentInfo, ...]:
-        """The segments, in order."""
-        return self._segments.infos
-
-    @property
-    def selected(self) -> str | None:
-        """Id of the selected segment."""
-        return self._bench.selected
-
-    def new_segment(self, class_id: int | None = None, name: str = "") -> str | None:
-        """Begin a segment and select it; returns its id, None if that failed."""
-        return self._bench.tried(lambda: self._segments.new(class_id, name), None)
-
-    def select_segment(self, segment_id: str | None) -> None:
-        """Select a segment; the points shown follow."""
-        with self._bench.guarded():
-            self._segments.select(segment_id)
-
-    def next_segment(self, step: int = 1) -> None:
-        """Select the next one, or the one before (-1)."""
-        with self._bench.guarded():
-            self._segments.select_next(step)
-
-    def rename_segment(self, segment_id: str, name: str) -> None:
-        """Rename a segment."""
-        with self._bench.guarded():
-            self._segments.rename(segment_id, name)
-
-    def recolor_segment(self, segment_id: str, color: Sequence[float]) -> None:
-        """Give a segment another colour (red, green, blue, 0 to 1)."""
-        with self._bench.guarded():
-            self._segments.recolor(segment_id, color)
-
-    def remove_segment(self, segment_id: str) -> None:
-        """Delete a segment."""
-        with self._bench.guarded():
-            if segment_id == self._bench.selected:
-                self._points.stop()
-            self._segments.remove(segment_id)
-
-    def show_segment(self, segment_id: str, visible: bool) -> None:
-        """Show or hide a segment; no step of undo."""
-        with self._bench.guarded():
-            self._segments.show(segment_id, visible)
-
-    def set_opacity(self, segment_id: str, opacity: float) -> None:
-        """Opacity of a segment, 0 to 1; no step of undo."""
-        with self._bench.guarded():
-            self._segments.set_opacity(segment_id, opacity)
-
-    def show_surface(self, visible: bool) -> None:
-        """Show all segments in 3D, or stop doing so."""
-        with self._bench.guarded():
-            self._segments.show_surface(visible)
-
-    def volume_ml(self, segment_id: str) -> float:
-        """Volume of a segment in ml."""
-        return self._bench.tried(lambda: self._segments.volume_ml(segment_id), 0.0)
-
-    def center(self, segment_id: str) -> Vector3 | None:
-        """A place inside a segment, near its middle, in world RAS; None when it is empty."""
-        return self._bench.tried(lambda: self._segments.center(segment_id), None)
-
-    def mask_on_volume(self, segment_id: str) -> BoolArray | None:
-        """A segment on the whole grid of the CT, [i, j, k]."""
-        return self._bench.tried(lambda: self._segments.mask_on_volume(segment_id), None)
-
-    # Points
-
-    @property
-    def positive_node(self) -> Any:
-        """The point list of the positive points."""
-        return self._points.nodes.positive
-
-    @property
-    def negative_node(self) -> Any:
-        """The point list of the negative points."""
-        return self._points.nodes.negative
-
-    @property
-    def points(self) -> tuple[Point, ...]:
-        """The points of the selected segment, in world RAS."""
-        return self._points.points
-
-    @property
-    def points_pending(self) -> bool:
-        """Whether the selected segment has points that its mask does not answer yet."""
-        return self._points.prompts.pending
-
-    @property
-    def live(self) -> bool:
-        """Whether every edit of the points runs by itself."""
-        return self._points.live
-
-    @live.setter
-    def live(self, live: bool) -> None:
-        self._points.live = live
-        self._bench.mark()
-
-    @property
-    def smooth(self) -> bool:
-        """Whether borders are drawn at the CT's resolution."""
-        return self._points.smooth
-
-    @smooth.setter
-    def smooth(self, smooth: bool) -> None:
-        self._points.smooth = smooth
-        self._bench.mark()
-
-    def add_point(self, ras: Vector3, positive: bool = True) -> None:
-        """Place a point (world RAS)."""
-        with self._bench.guarded():
-            self._segments.ensure_chosen()
-            self._points.add(ras, positive)
-
-    def move_point(self, number: int, ras: Vector3) -> None:
-        """Put a point elsewhere (world RAS)."""
-        with self._bench.guarded():
-            self._points.move(number, ras)
-
-    def remove_point(self, number: int) -> None:
-        """Take a point away."""
-        with self._bench.guarded():
-            self._points.remove(number)
-
-    def flip_point(self, number: int) -> None:
-        """Switch a point between + and -."""
-        with self._bench.guarded():
-            self._points.flip(number)
-
-    def clear_points(self) -> None:
-        """Take all points of the selected segment away."""
-        with self._bench.guarded():
-            self._points.clear()
-
-    def run_points(self) -> None:
-        """Run the points that wait."""
-        with self._bench.guarded():
-            self._points.run()
-
-    def warm(self, ras: Vector3) -> None:
-        """Compute ahead what a click at a place would need."""
-        with self._bench.guarded():
-            self._points.warm(ras)
-
-    # Preview
-
-    @property
-    def preview_enabled(self) -> bool:
-        """Whether a change is shown before it is kept."""
-        return self._points.preview_enabled
-
-    @preview_enabled.setter
-    def preview_enabled(self, enabled: bool) -> None:
-        self._points.preview_enabled = enabled
-        self._bench.mark()
-
-    @property
-    def preview(self) -> Preview | None:
-        """What waits to be kept."""
-        return self._points.preview
-
-    @property
-    def preview_node(self) -> Any:
-        """The node that shows it, or None."""
-        return self._points.preview_node.node
-
-    def accept(self) -> None:
-        """Keep the preview."""
-        with self._bench.guarded():
-            self._points.accept()
-
-    def drop(self) -> None:
-        """Drop the preview, with the points that asked for it."""
-        with self._bench.guarded():
-            self._points.drop()
 
     # Automatic
 
