@@ -1,7 +1,8 @@
-"""Real mouse clicks in real slice views: they land where the cursor is, make segments, repair them and are undone."""
+"""Real mouse clicks in slice and 3D views: they land where the cursor is, make segments, repair them, are undone."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -201,3 +202,38 @@ def test_a_click_outside_of_the_image_changes_nothing(a_clean_host: Any, a_panel
     a_clean_host.process(lambda: "outside" in a_panel.ui.messageText.text)
     assert not a_panel.workbench.points
     assert a_panel.ui.addPointButton.enabled
+
+
+@pytest.fixture
+def a_3d_view(a_clean_host: Any) -> Iterator[Any]:
+    from view3d import ThreeDView
+
+    view = ThreeDView(a_clean_host.scene, a_clean_host.logic)
+    yield view
+    view.close()
+
+
+def test_a_negative_click_on_the_surface_takes_a_part_away(a_clean_host: Any, a_panel: Any, a_3d_view: Any) -> None:
+    from view3d import SIZE
+
+    place(a_clean_host, a_panel, "Red")
+    before = mask(a_panel).copy()
+    a_panel.ui.show3DButton.click()
+    a_3d_view.look_at(a_panel.workbench.center(a_panel.workbench.selected))
+    a_panel.ui.removePointButton.click()
+    a_3d_view.click(SIZE // 2, SIZE // 2)
+    a_clean_host.process(lambda: len(a_panel.workbench.points) == 2)
+    idle(a_clean_host, a_panel)
+    point = a_panel.workbench.points[1]
+    assert not point.positive
+    nearest = np.abs(np.argwhere(before) - voxel(a_panel, point.ras)).max(axis=1).min()
+    assert nearest <= 1.0  # the surface runs along the border of the voxels
+    assert not before[tuple(np.round(voxel(a_panel, point.ras) + outwards(a_panel)).astype(int))]
+    assert 0 < np.count_nonzero(mask(a_panel)) < np.count_nonzero(before)
+    a_panel.ui.undoButton.click()
+    np.testing.assert_array_equal(mask(a_panel), before)
+
+
+def outwards(panel: Any) -> Any:
+    """Four millimetres towards the viewer, in voxels."""
+    return voxel(panel, (0.0, 4.0, 0.0)) - voxel(panel, (0.0, 0.0, 0.0))
