@@ -9,11 +9,12 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from test_files_maker import small_disk
 
 from VISTA3DLib.checkpoint import read_checkpoint, save_checkpoint
 from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.cli.app import run
-from VISTA3DLib.errors import ReadError, SettingsError, TrainingError
+from VISTA3DLib.errors import OutputError, ReadError, SettingsError, TrainingError
 from VISTA3DLib.network import seeded_network
 from VISTA3DLib.phantom import PhantomSettings, make_phantom
 from VISTA3DLib.settings import NetworkSettings
@@ -144,6 +145,19 @@ def test_the_traps_of_the_mapping_are_told(phantoms: Path) -> None:
     ):
         notes = check_cases(replace(data, mappings={"default": LabelMapping(pairs=pairs)}), ClassCatalogue.load())
         assert any(words in note for note in notes), notes
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(
+    start_weights: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    with small_disk(tmp_path / "disk", "300k") as place:
+        settings = quick(start_weights, place / "run", install=models)
+        with pytest.raises(OutputError, match=r"cannot be written: .*Free some space"):
+            finetune(cases(phantoms), settings)
+        assert not list(place.rglob("*.safetensors"))
+        assert not list(place.rglob(".*"))
+    assert not models.exists()
 
 
 def test_names_and_ids_that_cannot_work_are_refused(start_weights: Path, phantoms: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,20 +14,21 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from test_files_maker import small_disk
 
-from VISTA3DLib.checkpoint import load_network
+from VISTA3DLib.checkpoint import load_network, read_checkpoint
 from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.devices import Runtime
-from VISTA3DLib.errors import CancelledError, CheckpointError, TrainingError
+from VISTA3DLib.errors import CancelledError, CheckpointError, OutputError, TrainingError
 from VISTA3DLib.network import seeded_network
 from VISTA3DLib.phantom import PhantomSettings, make_phantom
-from VISTA3DLib.progress import Cancel
+from VISTA3DLib.progress import Cancel, Progress
 from VISTA3DLib.settings import NetworkSettings
 from VISTA3DLib.training.datalist import DataList, LabelMapping, read_datalist
 from VISTA3DLib.training.run import start_network, with_phantoms
 from VISTA3DLib.training.settings import STAGES, StageSettings, TrainingSettings
 from VISTA3DLib.training.steps import ask
-from VISTA3DLib.training.trainer import LAST, Trainer, freeze_branches
+from VISTA3DLib.training.trainer import LAST, STATE, Trainer, freeze_branches
 
 CLASSES = (1, 3, 115)  # liver, spleen, heart
 NETWORK = {"filters": 8, "blocks_down": [1, 1, 1], "window": [32, 32, 32], "spacing": [8.0, 8.0, 8.0]}
@@ -95,6 +97,50 @@ def test_a_run_that_was_interrupted_ends_like_one_that_was_not(a_datalist: Path,
     again = a_trainer(broken)
     again.run()
     assert [r.loss for r in again._history.records] == [r.loss for r in whole._history.records]
+    assert len(same_parameters(again.network, whole.network)) == len(list(whole.network.named_parameters()))
+
+
+def test_a_full_disk_keeps_the_last_epoch_and_the_run_goes_on_when_there_is_room(
+    a_datalist: Path, tmp_path: Path
+) -> None:
+    stage = replace(QUICK, epochs=3, patches_per_case=1)
+    whole = a_trainer(settings_for(a_datalist, tmp_path / "whole", stage))
+    whole.run()
+    with small_disk(tmp_path / "disk", "64m") as place:
+        settings, filler = settings_for(a_datalist, place / "run", stage), place / "filler"
+
+        def fill(report: Progress) -> None:
+            if report.values.get("epoch") == 1 and not filler.exists():
+                filler.write_bytes(bytes(shutil.disk_usage(place).free - 50_000))
+
+        with pytest.raises(OutputError, match=r"cannot be written: .*No space left.*Free some space"):
+            a_trainer(settings, progress=fill).run()
+        assert read_checkpoint(place / "run" / LAST).metadata["epoch"] == 1
+        load_network(place / "run" / LAST)
+        assert not [p for p in (place / "run").iterdir() if p.name.startswith(".")]
+        filler.unlink()
+        again = a_trainer(settings)
+        again.run()
+    assert [r.loss for r in again._history.records] == [r.loss for r in whole._history.records]
+
+
+def test_a_run_that_died_between_its_weights_and_its_state_ends_like_one_that_did_not(
+    a_datalist: Path, tmp_path: Path
+) -> None:
+    stage = replace(QUICK, epochs=2, patches_per_case=1)
+    whole = a_trainer(settings_for(a_datalist, tmp_path / "whole", stage))
+    whole.run()
+    settings = settings_for(a_datalist, tmp_path / "broken", stage)
+    first_epoch: list[bytes] = []
+
+    def keep(report: Progress) -> None:
+        if report.values.get("epoch") == 1 and not first_epoch:
+            first_epoch.append((tmp_path / "broken" / STATE).read_bytes())
+
+    a_trainer(settings, progress=keep).run()  # leaves the weights of epoch 2
+    (tmp_path / "broken" / STATE).write_bytes(first_epoch[0])
+    again = a_trainer(settings)
+    again.run()
     assert len(same_parameters(again.network, whole.network)) == len(list(whole.network.named_parameters()))
 
 

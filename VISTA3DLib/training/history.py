@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from VISTA3DLib.files.atomic import written_atomically
+from VISTA3DLib.files.atomic import output_error, written_atomically
+
+_BOARD = "tensorboard"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,20 +33,14 @@ class History:
     def __init__(self, folder: Path, records: list[EpochRecord] | None = None) -> None:
         self.folder = folder
         self.records = list(records or [])
-        self._board = _tensorboard(folder / "tensorboard")
+        with self._typed_errors():
+            self._board = _tensorboard(folder / _BOARD)
 
     def add(self, record: EpochRecord, per_class: Mapping[str, float] | None = None) -> None:
-        """Take in an epoch and rewrite the files."""
+        """Take in an epoch and rewrite the files. Raises ``OutputError``."""
         self.records.append(record)
-        step = len(self.records)
-        if self._board is not None:
-            self._board.add_scalar("loss", record.loss, step)
-            self._board.add_scalar("learning_rate", record.learning_rate, step)
-            if record.dice is not None:
-                self._board.add_scalar("dice/mean", record.dice, step)
-            for name, value in (per_class or {}).items():
-                self._board.add_scalar(f"dice/{name}", value, step)
-            self._board.flush()
+        with self._typed_errors():
+            self._show(record, per_class or {})
         self._write_csv()
         self.plot(self.folder / "history.png")
 
@@ -72,9 +69,30 @@ class History:
             figure.savefig(temporary, dpi=100)
 
     def close(self) -> None:
-        """Finish the TensorBoard file."""
-        if self._board is not None:
-            self._board.close()
+        """Finish the TensorBoard file. Raises ``OutputError`` when it cannot be written."""
+        with self._typed_errors():
+            if self._board is not None:
+                self._board.close()
+
+    def _show(self, record: EpochRecord, per_class: Mapping[str, float]) -> None:
+        if self._board is None:
+            return
+        step = len(self.records)
+        self._board.add_scalar("loss", record.loss, step)
+        self._board.add_scalar("learning_rate", record.learning_rate, step)
+        if record.dice is not None:
+            self._board.add_scalar("dice/mean", record.dice, step)
+        for name, value in per_class.items():
+            self._board.add_scalar(f"dice/{name}", value, step)
+        self._board.flush()
+
+    @contextmanager
+    def _typed_errors(self) -> Iterator[None]:
+        """TensorBoard writes its files itself."""
+        try:
+            yield
+        except OSError as error:
+            raise output_error(self.folder / _BOARD, error) from error
 
     def _write_csv(self) -> None:
         with written_atomically(self.folder / "history.csv") as temporary, temporary.open("w", newline="") as file:

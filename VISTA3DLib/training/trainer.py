@@ -72,7 +72,8 @@ class Trainer:
     def run(self) -> Path:
         """Train all stages, from where an earlier run stopped if there was one. Returns the path of the best weights.
 
-        Raises ``TrainingError`` for a loss that is not finite and ``CancelledError``; both keep the last checkpoint.
+        Raises ``TrainingError`` for a loss that is not finite, ``OutputError`` for a full disk and ``CancelledError``;
+        all keep the last checkpoint, and the run can go on from it.
         """
         self._resume()
         try:
@@ -216,12 +217,14 @@ class Trainer:
             "stage": self._stage_index,
             "epoch": self._epoch,
             "best": self._best,
+            "network": self.network.state_dict(),
             "optimiser": optimiser.state_dict(),
             "schedule": schedule.state_dict(),
             "history": [asdict(r) for r in self._history.records],
         }
-        with written_atomically(self.settings.output / STATE) as temporary:
-            torch.save(state, temporary)
+        # An open file, since PyTorch's own writer does not say so when the disk is full.
+        with written_atomically(self.settings.output / STATE) as temporary, temporary.open("wb") as file:
+            torch.save(state, file)
 
     def _resume(self) -> None:
         path = self.settings.output / STATE
@@ -232,8 +235,9 @@ class Trainer:
             raise CheckpointError(
                 f"{path} belongs to a run with other stages.", "Use another output folder, or delete this one."
             )
-        tensors = read_checkpoint(self.settings.output / LAST).tensors
-        fill_network(self.network, tensors, origin=str(self.settings.output / LAST))
+        # ``last`` may be an epoch further, if the run was stopped between the two. States of older runs have no weights.
+        tensors = state.get("network") or read_checkpoint(self.settings.output / LAST).tensors
+        fill_network(self.network, tensors, origin=str(path))
         self._stage_index, self._epoch, self._best = state["stage"], state["epoch"], state["best"]
         self._history.records = [EpochRecord(**r) for r in state["history"]]
         if self._epoch >= self.settings.stages[self._stage_index].epochs:
