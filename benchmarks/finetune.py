@@ -88,13 +88,14 @@ def heard() -> ProgressCallback:
     return tell
 
 
-def phantom(table: Table, folder: Path, windows: int, measured: int) -> None:
-    """One case against five."""
-    cases = write_phantom_cases(folder / "phantoms", 5 + measured, first_seed=5000)
+def phantom(table: Table, folder: Path, windows: int, measured: int, counts: list[int]) -> None:
+    """One case against five, or as many as ``counts`` say."""
+    most = max(counts)
+    cases = write_phantom_cases(folder / "phantoms", measured + most, first_seed=5000)
     cases = tuple(replace(c, annotated=(MUSCLE,)) for c in cases)
     mapping = {"default": LabelMapping(pairs=((MUSCLE, MUSCLE),))}
-    data = DataList(name="phantoms", training=cases[:5], testing=cases[5:], mappings=mapping)
-    for count in (1, 5):
+    data = DataList(name="phantoms", training=cases[measured:], testing=cases[:measured], mappings=mapping)
+    for count in counts:
         some = replace(data, training=data.training[:count])
         report = teach(some, folder / f"phantom-{count}", windows)
         table.add("phantom, left gluteus maximus", "encoder frozen, replay", windows, report)
@@ -157,7 +158,8 @@ def main() -> None:
     parser.add_argument("--measured", type=int, default=3, help="cases to measure on")
     parser.add_argument("--write", type=Path)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("phantom")
+    of_phantom = commands.add_parser("phantom")
+    of_phantom.add_argument("--cases", type=int, action="append", help="so many cases; default: 1, then 5")
     of_organ = commands.add_parser("organ")
     of_organ.add_argument("datalist", type=Path)
     of_organ.add_argument("label", type=int)
@@ -168,7 +170,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         table, folder = Table(options.write), Path(place)
         if options.command == "phantom":
-            phantom(table, folder, options.windows, options.measured)
+            phantom(table, folder, options.windows, options.measured, options.cases or [1, 5])
         else:
             about = (options.datalist, options.label, options.name, options.forgotten, options.way or list(WAYS))
             organ(table, folder, options.windows, options.measured, *about)

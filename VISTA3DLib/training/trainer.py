@@ -235,7 +235,7 @@ class Trainer:
             raise CheckpointError(
                 f"{path} belongs to a run with other stages.", "Use another output folder, or delete this one."
             )
-        # ``last`` may be an epoch further, if the run was stopped between the two. States of older runs have no weights.
+        # ``last`` may be an epoch further, if the run was stopped between the two. Older states have no weights.
         tensors = state.get("network") or read_checkpoint(self.settings.output / LAST).tensors
         fill_network(self.network, tensors, origin=str(path))
         self._stage_index, self._epoch, self._best = state["stage"], state["epoch"], state["best"]
