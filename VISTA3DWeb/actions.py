@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from VISTA3DScene.jobs import State
@@ -15,6 +15,7 @@ from VISTA3DWeb.exporting import export
 from VISTA3DWeb.opening import Opener
 from VISTA3DWeb.page.messages import Messages
 from VISTA3DWeb.presenter import Presenter
+from VISTA3DWeb.region import Region
 from VISTA3DWeb.tabs import Tabs, connection_of
 from VISTA3DWeb.uploads import Exchange
 from VISTA3DWeb.views import WINDOWS, Views
@@ -28,8 +29,8 @@ _TRIGGERS = (
     "select", "rename", "recolor", "show", "opacity", "remove", "new_class_segment", "toggle_surface",
     "place_point", "rest", "rest_ended", "go_to_point", "flip_point", "remove_point", "option", "set_policy", "cancel",
     "set_window", "own_window", "set_layout", "fit", "fit_all", "scroll", "toggle_crosshair",
-    "open_sample", "uploading", "upload_failed", "open_upload", "replace_open", "keep_open", "export",
-    "show_weights", "use_weights", "download_weights",
+    "open_sample", "uploading", "upload_failed", "open_upload", "open_series", "replace_open", "keep_open", "export",
+    "show_region", "set_region", "show_weights", "use_weights", "use_device", "download_weights",
 )
 # fmt: on
 
@@ -48,13 +49,14 @@ class Actions:
         messages: Messages,
         tabs: Tabs,
         warmer: Warmer,
+        region: Region,
         *,
-        load_model: Callable[[str], None],
+        load_model: Callable[..., None],
     ) -> None:
         self._server, self._state = server, server.state
         self._workbench, self._views, self._opener, self._exchange = workbench, views, opener, exchange
         self._presenter, self._messages, self._tabs = presenter, messages, tabs
-        self._warmer, self._load_model = warmer, load_model
+        self._warmer, self._region, self._load_model = warmer, region, load_model
         self._tasks: set[asyncio.Task[None]] = set()
         self._shortcuts: dict[str, Callable[[], None]] = {
             "place_positive": lambda: self._toggle_placing("positive"),
@@ -78,7 +80,7 @@ class Actions:
         """Register every public trigger."""
         for name in _TRIGGERS:
             self._server.controller.trigger(name)(getattr(self, f"_{name}"))
-        self._state.change("chosen", "overlapping")(self._estimate)
+        self._state.change("chosen", "overlapping", "region")(self._estimate)
 
     def stop(self) -> None:
         """Cancel what was begun here."""
@@ -210,7 +212,9 @@ class Actions:
 
     def _run_automatic(self) -> None:
         if self._state.chosen and self._state.can_run and self._workbench.state is not State.AUTOMATIC:
-            self._workbench.segment_classes(list(self._state.chosen), overlapping=bool(self._state.overlapping))
+            self._workbench.segment_classes(
+                list(self._state.chosen), roi=self._region.node, overlapping=bool(self._state.overlapping)
+            )
 
     def _cancel(self) -> None:
         self._workbench.cancel()
@@ -219,11 +223,23 @@ class Actions:
         if not chosen or self._workbench.volume is None or self._workbench.model is None or self._workbench.busy:
             self._state.estimate = ""
             return
-        self._workbench.estimate(list(chosen), self._show_estimate, overlapping=bool(overlapping))
+        self._workbench.estimate(
+            list(chosen), self._show_estimate, roi=self._region.node, overlapping=bool(overlapping)
+        )
 
     def _show_estimate(self, values: Any) -> None:
         with self._state:
             self._state.estimate = str(values["text"])
+
+    def _show_region(self, wanted: bool) -> None:
+        if wanted and self._workbench.volume is not None:
+            self._region.show(self._workbench.volume)
+        else:
+            self._region.remove()
+
+    def _set_region(self, axis: int, end: int, value: float) -> None:
+        if axis in range(3):
+            self._region.set_bound(axis, end, float(value))
 
     # --- views ---
 
@@ -285,6 +301,10 @@ class Actions:
             return
         self._begin(self._opener.open_paths(paths, upload=folder))
 
+    def _open_series(self, uid: str) -> None:
+        self._state.dialog = ""
+        self._begin(self._opener.open_series(str(uid)))
+
     def _replace_open(self) -> None:
         self._state.dialog = ""
         self._begin(self._opener.replace())
@@ -315,6 +335,17 @@ class Actions:
         self._state.weights, self._state.models_folder = weights_rows(), models_folder()
         self._state.licence_of, self._state.accepted = "", False
         self._state.dialog = "weights"
+
+        if self._state.model and not self._state.devices and not self._workbench.busy:
+            self._workbench.find_devices(self._show_devices)
+
+    def _show_devices(self, found: Mapping[str, str]) -> None:
+        with self._state:
+            self._state.devices = [{"name": name, "text": text} for name, text in found.items()]
+
+    def _use_device(self, name: str) -> None:
+        self._state.dialog = ""
+        self._load_model(device=str(name))
 
     def _use_weights(self, name: str) -> None:
         self._state.dialog = ""

@@ -14,7 +14,15 @@ from VISTA3DScene.workbench import Workbench
 
 from VISTA3DLib.errors import ReadError, VISTA3DError
 from VISTA3DLib.volume import Volume
-from VISTA3DWeb.reading import Opened, OpenedScene, OpenedSegmentation, OpenedVolume, read_anything, sample_volume
+from VISTA3DWeb.reading import (
+    Opened,
+    OpenedScene,
+    OpenedSegmentation,
+    OpenedVolume,
+    SeveralSeries,
+    read_anything,
+    sample_volume,
+)
 from VISTA3DWeb.scene_files import add_segments, copy_segments, load_scene, read_seg_nrrd
 from VISTA3DWeb.volume_nodes import add_volume, remove_node
 
@@ -23,7 +31,8 @@ class Opener:
     """Opens things one after the other. ``shown`` is called with the CT when another one is open.
 
     ``busy`` gets a text while files are read, and an empty one afterwards; ``ask`` a name when what is open would be
-    closed: then ``replace`` or ``keep`` goes on.
+    closed: then ``replace`` or ``keep`` goes on; ``choose`` what a folder holds if it is more than one CT: then
+    ``open_series`` or ``keep``.
     """
 
     def __init__(
@@ -35,12 +44,15 @@ class Opener:
         shown: Callable[[Any], None],
         busy: Callable[[str], None],
         ask: Callable[[str], None],
+        choose: Callable[[SeveralSeries], None],
         failed: Callable[[VISTA3DError], None],
     ) -> None:
         self._scene, self._workbench, self._folder = scene, workbench, folder
         self._shown, self._busy, self._ask, self._failed = shown, busy, ask, failed
+        self._choose = choose
         self._lock = asyncio.Lock()
         self._waiting: tuple[Opened, Path | None] | None = None
+        self._choice: tuple[Path, Path | None] | None = None
         self._kept: Path | None = None  # the uploaded files of the CT that is open
         self.source_files: tuple[Path, ...] = ()
 
@@ -62,13 +74,21 @@ class Opener:
             async with self._lock:
                 self._try(waiting[0], waiting[1])
 
+    async def open_series(self, uid: str) -> None:
+        """Open one of the series that were offered."""
+        choice, self._choice = self._choice, None
+        if choice is not None:
+            await self.open_paths([choice[0]], series=uid, upload=choice[1])
+
     def keep(self) -> None:
         """Leave open what is open."""
         waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            _remove(waiting[1])
+        choice, self._choice = self._choice, None
+        for put_aside in (waiting, choice):
+            if put_aside is not None:
+                _remove(put_aside[1])
 
-    async def _open(self, text: str, read: Callable[[], Opened], upload: Path | None) -> None:
+    async def _open(self, text: str, read: Callable[[], Opened | SeveralSeries], upload: Path | None) -> None:
         async with self._lock:
             self._busy(text)
             try:
@@ -79,9 +99,13 @@ class Opener:
                 return
             finally:
                 self._busy("")
+            self.keep()
+            if isinstance(opened, SeveralSeries):
+                self._choice = (opened.path, upload)
+                self._choose(opened)
+                return
             closes = not isinstance(opened, OpenedSegmentation)
             if closes and self._workbench.segments:
-                self.keep()
                 self._waiting = (opened, upload)
                 self._ask(_name_of(opened))
                 return

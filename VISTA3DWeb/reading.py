@@ -12,7 +12,7 @@ import numpy as np
 
 from VISTA3DLib.errors import ReadError
 from VISTA3DLib.files.image_file import check_file, suffix_of
-from VISTA3DLib.files.read import is_dicom, read_volume
+from VISTA3DLib.files.read import SeriesInfo, is_dicom, list_series, read_volume
 from VISTA3DLib.files.segmentation_read import read_segmentation
 from VISTA3DLib.files.segments import MAX_LABELS, SegmentationFile
 from VISTA3DLib.geometry import Grid
@@ -45,10 +45,20 @@ class OpenedScene:
     path: Path
 
 
+@dataclass(frozen=True, kw_only=True)
+class SeveralSeries:
+    """A DICOM folder that holds several CTs: the person chooses one by its UID."""
+
+    path: Path
+    series: tuple[SeriesInfo, ...]
+
+
 Opened = OpenedVolume | OpenedSegmentation | OpenedScene
 
 
-def read_anything(paths: Sequence[Path], *, series: str | None = None, grid: Grid | None = None) -> Opened:
+def read_anything(
+    paths: Sequence[Path], *, series: str | None = None, grid: Grid | None = None
+) -> Opened | SeveralSeries:
     """Read a file, a folder, or the files that were chosen together (then all in one folder).
 
     ``grid`` is that of the CT that is open: whole numbers on the same grid are its segmentation. Raises ``ReadError``
@@ -63,7 +73,13 @@ def read_anything(paths: Sequence[Path], *, series: str | None = None, grid: Gri
         return OpenedSegmentation(path=path)
     if is_dicom(path) and _is_dicom_seg(path):
         return OpenedSegmentation(path=path, file=read_segmentation(path))
-    volume = read_volume(path, series=series)
+    try:
+        volume = read_volume(path, series=series)
+    except ReadError:
+        found = _several(path) if series is None else ()
+        if not found:
+            raise
+        return SeveralSeries(path=path, series=found)
     if grid is not None and grid.same_as(volume.grid) and _looks_like_labels(volume.array):
         return OpenedSegmentation(path=path, file=read_segmentation(path))
     return OpenedVolume(volume=volume)
@@ -90,6 +106,12 @@ def _meant(paths: Sequence[Path]) -> Path:
         raise ReadError(f"These are {len(headers)} files that do not belong together: {names}.", "Choose one of them.")
     folders = [p.parent for p in paths]
     return min(folders, key=lambda folder: len(folder.parts))
+
+
+def _several(path: Path) -> tuple[SeriesInfo, ...]:
+    """The series of a DICOM folder that can be read, if there is more than one."""
+    found = tuple(info for info in list_series(path) if info.usable and info.uid) if path.is_dir() else ()
+    return found if len(found) > 1 else ()
 
 
 def _check_scene(path: Path) -> None:

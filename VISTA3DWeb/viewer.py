@@ -14,6 +14,7 @@ from trame_slicer.core import SlicerApp
 from VISTA3DScene.workbench import Workbench
 
 from VISTA3DLib.errors import VISTA3DError
+from VISTA3DLib.files.read import SeriesInfo
 from VISTA3DWeb.actions import Actions
 from VISTA3DWeb.opening import Opener
 from VISTA3DWeb.options import ViewerOptions
@@ -21,6 +22,8 @@ from VISTA3DWeb.page.initial import initial_state
 from VISTA3DWeb.page.layout import build_page
 from VISTA3DWeb.page.messages import Messages
 from VISTA3DWeb.presenter import Presenter
+from VISTA3DWeb.reading import SeveralSeries
+from VISTA3DWeb.region import Region
 from VISTA3DWeb.security import Gate
 from VISTA3DWeb.tabs import Tabs, TabsProtocol
 from VISTA3DWeb.transport import AsyncioTransport
@@ -36,10 +39,10 @@ class Viewer:
     """One person's viewer. To be made, used and closed on one running asyncio loop."""
 
     def __init__(self, server: Server, options: ViewerOptions) -> None:
-        self._server, self._options = server, options
+        self._server, self._options, self._weights = server, options, options.weights
         self._place = tempfile.TemporaryDirectory(prefix="vista3d_")
         folder = Path(self._place.name)
-        server.state.update(initial_state())
+        server.state.update({**initial_state(), "wanted_device": options.device})
         self.app = SlicerApp()
         if not logger.isEnabledFor(logging.INFO):  # VTK writes to the terminal what only a developer understands
             vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
@@ -58,9 +61,11 @@ class Viewer:
             shown=self._volume_shown,
             busy=self._set_opening,
             ask=self._ask_to_replace,
+            choose=self._choose_series,
             failed=self._presenter.fail,
         )
         self._warmer = Warmer(self.workbench)
+        self._region = Region(self.app.scene, self._region_changed)
         self._actions = Actions(
             server,
             self.workbench,
@@ -71,6 +76,7 @@ class Viewer:
             self._messages,
             self._tabs,
             self._warmer,
+            self._region,
             load_model=self._load_model,
         )
         self._actions.bind()
@@ -81,7 +87,7 @@ class Viewer:
 
     async def begin(self) -> None:
         """Load the model and open what was asked for; the page is there meanwhile."""
-        self._load_model(self._options.weights)
+        self._load_model()
         if self._options.sample is not None:
             await self.opener.open_sample()
         elif self._options.path is not None:
@@ -103,8 +109,12 @@ class Viewer:
         web_server.app.middlewares.append(Gate(self._options).middleware)
         web_server.app.add_routes(self._exchange.routes)
 
-    def _load_model(self, weights: str) -> None:
-        self.workbench.load_model(weights, device=self._options.device, precision=self._options.precision)
+    def _load_model(self, weights: str = "", *, device: str = "") -> None:
+        """Load weights, those of before if none are named, on a device, that of before if none is named."""
+        self._weights = weights or self._weights
+        with self._server.state as state:
+            state.wanted_device = device or state.wanted_device
+            self.workbench.load_model(self._weights, device=state.wanted_device, precision=self._options.precision)
 
     def _volume_shown(self, volume: Any) -> None:
         self.views.show(volume)
@@ -113,7 +123,12 @@ class Viewer:
             if volume is not None:
                 state.window_width, state.window_centre = self.views.window_of(volume)
         self.views.show_crosshair(False)
+        self._region.remove()
         self._presenter.show()
+
+    def _region_changed(self) -> None:
+        with self._server.state as state:
+            state.region = self._region.bounds
 
     def _slice_moved(self, view: Any) -> None:
         with self._server.state as state:
@@ -128,6 +143,11 @@ class Viewer:
         with self._server.state as state:
             state.pending, state.dialog = name, "replace"
 
+    def _choose_series(self, found: SeveralSeries) -> None:
+        with self._server.state as state:
+            state.series = [{"uid": info.uid, "text": _series_text(info)} for info in found.series]
+            state.pending, state.dialog = found.path.name, "series"
+
     def _tab_changed(self, name: str) -> None:
         with self._server.state as state:
             state.active_tab = name
@@ -136,10 +156,18 @@ class Viewer:
         if isinstance(error, VISTA3DError):
             self._presenter.fail(error)
             return
+        if isinstance(error, ConnectionError):  # a tab was closed while something was on its way to it
+            logger.info("A tab has gone: %s", error)
+            return
         logger.error("Unexpected error", exc_info=error)
         self._messages.error(
             f"An unexpected error happened: {type(error).__name__}: {error}", "Please report it with the log."
         )
+
+
+def _series_text(info: SeriesInfo) -> str:
+    """What a person tells series by: number, description, size."""
+    return info.describe().replace(f" {info.uid}", "")
 
 
 def _made(folder: Path) -> Path:

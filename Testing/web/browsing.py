@@ -267,13 +267,14 @@ class Screen:
             self.trigger("remove", segment["id"])
         for message in self.state("messages"):
             self.trigger("close_message", message["n"])
+        self.trigger("show_region", False)
         self.trigger("set_layout", "four")
         for name, value in (("chosen", []), ("class_search", ""), ("dialog", ""), ("tree_open", {}), ("renaming", "")):
             self.page.evaluate("([name, value]) => window.trame.state.set(name, value)", [name, value])
         if self.state("placing"):
             self.trigger("act", "escape")
         self.wait("!s.segments.length && !s.placing && !s.chosen.length && s.layout === 'four' && !s.messages.length")
-        self.wait("!s.dialog && !s.class_search")
+        self.wait("!s.dialog && !s.class_search && !s.region")
         self.trigger("fit_all")
         self.idle()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from browsing import Screen, ViewerProcess
 from scipy.ndimage import binary_closing
 
@@ -144,6 +145,30 @@ def test_a_newer_click_supersedes_an_older_one_and_both_points_count(torso: View
     assert len(screen.state("points")) == 4
     assert screen.state("segments")[0]["ml"]
     assert not screen.state("messages")
+
+
+@pytest.mark.parametrize(
+    ("policy", "second", "first_stays"),
+    [("KEEP_OTHERS", True, True), ("ONLY_EMPTY", False, True), ("OVERWRITE_OTHERS", True, False)],
+)
+def test_what_happens_to_other_segments_is_what_was_chosen_and_undo_takes_it_back(
+    torso: ViewerProcess, screen: Screen, policy: str, second: bool, first_stays: bool
+) -> None:
+    screen.open_fresh(torso.address)
+    screen.place_points()
+    screen.put_point("axial", *SPINE)
+    screen.idle()
+    whole = screen.state("segments")[0]["ml"]
+    screen.page.locator("summary", has_text="Options").click()
+    screen.page.get_by_label("Other segments").select_option(policy)
+    screen.wait("s.policy === a", policy)
+    screen.press("Shift+E")
+    screen.wait("s.segments.length === 2 && !s.points.length")
+    screen.put_point("axial", *SPINE)  # the same click: the same mask
+    screen.idle()
+    assert [row["ml"] for row in screen.state("segments")] == [whole if first_stays else "", whole if second else ""]
+    screen.press("Control+z")
+    screen.wait("s.segments[0].ml === a && (s.segments.length < 2 || !s.segments[1].ml)", whole)
 
 
 def test_a_reload_brings_everything_back(torso: ViewerProcess, screen: Screen) -> None:

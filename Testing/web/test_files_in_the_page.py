@@ -13,6 +13,8 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
+import slicerio
 from browsing import Screen, ViewerProcess
 from test_files_maker import SeriesMaker
 
@@ -109,6 +111,12 @@ def test_what_was_downloaded_is_what_comes_back(
     mask = one.full_mask(one.segments[0])
     assert mask.any()
     assert (other.full_mask(other.segments[0]) == mask).all()
+    image = SimpleITK.ReadImage(str(labels))  # what other programs see
+    assert image.GetSize() == small_volume.grid.shape
+    assert int((SimpleITK.GetArrayFromImage(image) > 0).sum()) == mask.sum()
+    seen = slicerio.read_segmentation(str(seg))
+    assert [part["name"] for part in seen["segments"]] == ["structure"]
+    assert int((seen["voxels"] == seen["segments"][0]["labelValue"]).sum()) == mask.sum()
 
     def emptied() -> None:
         screen.page.get_by_role("button", name="Delete structure").click()
@@ -165,6 +173,27 @@ def test_dicom_seg_needs_a_ct_from_dicom_and_then_is_written(
     file = screen.download("DICOM SEG (.dcm)", tmp_path)
     found = read_segmentation(file, small_volume.grid)
     assert found.full_mask(found.segments[0]).any()
+
+
+def test_of_several_series_in_a_folder_the_person_chooses_one(
+    empty: ViewerProcess, screen: Screen, small_ct: Path, small_volume: Volume, tmp_path: Path
+) -> None:
+    opened(screen, empty, small_ct)
+    hu = reverse_axes(small_volume.array)
+    for n, (description, part) in enumerate((("thin", hu), ("short", hu[:-5]))):
+        SeriesMaker(hu=part, description=description, number=n + 2).write(tmp_path / "study" / description)
+    screen.upload_folder(tmp_path / "study")
+    dialog = screen.page.get_by_role("dialog", name="Choose a series")
+    dialog.get_by_role("button", name="Open none of them").click()
+    screen.wait("!s.dialog")
+    assert screen.state("volume")["name"].startswith("askew_")
+    screen.until(lambda: not list((empty.place / "tmp").rglob("in_*")), "the upload removed")
+    screen.upload_folder(tmp_path / "study")
+    assert dialog.get_by_role("listitem").count() == 2 or dialog.get_by_role("listitem").nth(1).wait_for() is None
+    dialog.get_by_role("button", name="short").click()
+    screen.wait("s.volume?.name === 'short'")
+    screen.wait_ready()
+    assert not screen.state("messages")
 
 
 def test_an_automatic_run_brings_its_segments_in_one_step(empty: ViewerProcess, screen: Screen, small_ct: Path) -> None:

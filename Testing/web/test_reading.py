@@ -12,7 +12,7 @@ from test_files_maker import SeriesMaker, ct_values
 
 from VISTA3DLib.errors import ReadError, VolumeError
 from VISTA3DLib.geometry import Grid
-from VISTA3DWeb.reading import OpenedScene, OpenedSegmentation, OpenedVolume, read_anything
+from VISTA3DWeb.reading import OpenedScene, OpenedSegmentation, OpenedVolume, SeveralSeries, read_anything
 from VISTA3DWeb.scene_files import _REMOTE
 
 AFFINE = np.diag([-2.0, -2.5, 3.5, 1.0])
@@ -45,6 +45,18 @@ def test_loose_dicom_files_are_one_series(tmp_path: Path) -> None:
     assert isinstance(opened, OpenedVolume)
     assert opened.volume.grid.shape == (10, 12, 9)
     assert len(opened.volume.source_files) == 9
+
+
+def test_a_folder_with_several_series_asks_for_one(tmp_path: Path) -> None:
+    for description in ("thin", "thick"):
+        SeriesMaker(hu=ct_values(), description=description).write(tmp_path / "study" / description)
+    found = read_anything([tmp_path / "study"])
+    assert isinstance(found, SeveralSeries)
+    assert {info.description for info in found.series} == {"thin", "thick"}
+    opened = read_anything([tmp_path / "study"], series=found.series[1].uid)
+    assert isinstance(opened, OpenedVolume)
+    with pytest.raises(ReadError, match="no series"):
+        read_anything([tmp_path / "study"], series="1.2.3")
 
 
 def test_a_header_and_its_voxels_belong_together(tmp_path: Path) -> None:

@@ -53,6 +53,20 @@ def test_the_page_says_which_model_works_and_that_it_is_for_demonstration(torso:
     screen.wait("!s.dialog")
 
 
+def test_the_device_is_chosen_beside_the_weights(torso: ViewerProcess, screen: Screen) -> None:
+    screen.open_fresh(torso.address)
+    screen.trigger("show_weights")
+    screen.wait("s.dialog === 'weights' && s.devices.some((d) => d.name === 'cpu') && !s.activity")
+    screen.page.get_by_label("Device").select_option("cpu")
+    screen.wait("s.wanted_device === 'cpu' && !s.dialog")
+    screen.wait_ready()
+    screen.trigger("use_device", "cuda:77")  # no such device: a message, and the viewer goes on with another
+    screen.message("cuda:77")
+    screen.trigger("use_device", "auto")
+    screen.wait("s.model && s.wanted_device === 'auto'")
+    screen.wait_ready()
+
+
 def test_structures_are_searched_chosen_by_sets_and_by_the_tree(torso: ViewerProcess, screen: Screen) -> None:
     screen.open_fresh(torso.address)
     field = screen.page.get_by_label("Search structures")

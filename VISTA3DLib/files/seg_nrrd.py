@@ -82,8 +82,11 @@ def _pairs(layers: Layers, grid: Grid) -> Iterator[str]:
             "Layer": str(placed.layer),
             "LabelValue": str(segment.id),
         }
+        tags = dict(segment.tags)
         if segment.terminology:
-            pairs["Tags"] = f"TerminologyEntry:{segment.terminology.to_slicer()}|"
+            tags["TerminologyEntry"] = segment.terminology.to_slicer()
+        if tags:
+            pairs["Tags"] = "".join(f"{name}:{text}|" for name, text in tags.items())
         yield from (f"Segment{n}_{key}:={_escaped(value)}" for key, value in pairs.items())
     yield f"Segmentation_ContainedRepresentationNames:={_BINARY}|"
     yield f"Segmentation_ConversionParameters:=Reference image geometry|{_geometry(grid)}|{_GEOMETRY_NOTE}&"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ class SegmentToWrite:
     """One segment to write. ``mask`` covers ``box`` of the grid; ``id`` is its label value, 1 to 65535.
 
     ``color`` is RGB in 0..255. In a label map, segments of higher ``rank`` cover those of lower rank. ``given_key`` is
-    the identifier that the segment already has in a file, if it comes from one.
+    the identifier that the segment already has in a file, if it comes from one. ``tags`` are further texts of Slicer's
+    kind; only ``.seg.nrrd`` has a place for them.
     """
 
     id: int
@@ -40,6 +41,7 @@ class SegmentToWrite:
     terminology: Terminology | None = None
     rank: int = OTHER
     given_key: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:

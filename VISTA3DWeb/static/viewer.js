@@ -131,7 +131,8 @@
     if (!now || typing(event.target) || event.isComposing) return;
     const keys = pressed(event);
     if (keys === "Esc" && now.dialog) {
-      if (now.dialog !== "replace") state().set("dialog", "");
+      if (["replace", "series"].includes(now.dialog)) ask("keep_open");
+      else state().set("dialog", "");
       return;
     }
     if (now.dialog || now.active_tab !== tab) return;
