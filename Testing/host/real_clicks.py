@@ -67,7 +67,7 @@ def main() -> None:
     host.panel_area.ensureWidgetVisible(add)
     host.process()
     click(host, add, add.rect().center())
-    assert panel.ui.addPointButton.checked, "the button was not pressed"
+    host.process(lambda: panel.ui.addPointButton.checked)
     pixel = QPoint(view.width() // 2 + 9, view.height() // 2 - 14)
     click(host, view, pixel)
     host.process(lambda: panel.workbench.points and not panel.workbench.points_pending)

@@ -217,6 +217,18 @@ class TestAutomatic:
         organs.setCheckState(0, qt.Qt.Unchecked)
         assert not a_panel.automatic.tree.chosen()
 
+    def test_the_panel_is_drawn_once_for_a_whole_branch(
+        self, a_clean_host: Any, a_panel: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import qt
+
+        told: list[int] = []
+        tree = a_panel.automatic.tree
+        monkeypatch.setattr(tree, "_changed", lambda: told.append(len(tree.chosen())))
+        a_panel.ui.classTree.topLevelItem(0).setCheckState(0, qt.Qt.Checked)
+        a_clean_host.process(lambda: told)
+        assert told == [len(tree.chosen())]
+
     def test_structures_that_cannot_be_segmented_are_not_offered(self, a_panel: Any) -> None:
         catalogue = a_panel.automatic.catalogue()
         offered = set(a_panel.automatic.tree._items)

@@ -174,4 +174,5 @@ class TestWhichPython:
         assert own.value("PYTHONHOME") == "/slicer/python"
         foreign = workerEnvironment(Path("/usr/bin/python3"))
         assert foreign.value("PYTHONPATH") == str(LIBRARY_ROOT)
+        assert own.value("PYTHONSAFEPATH") == foreign.value("PYTHONSAFEPATH") == "1"
         assert not foreign.contains("PYTHONHOME")

@@ -23,6 +23,9 @@ class ClassTree:
         self._items: dict[int, Any] = {}
         self._branches: list[Any] = []
         self._chosen: tuple[int, ...] | None = None
+        self._timer = qt.QTimer()  # a branch that is checked changes every item in it: tell of them once
+        self._timer.setSingleShot(True)
+        self._timer.connect("timeout()", self.onTimeout)
         tree.connect("itemChanged(QTreeWidgetItem*,int)", self.onItemChanged)
 
     def show(self, catalogue: ClassCatalogue) -> None:
@@ -73,10 +76,16 @@ class ClassTree:
     def onItemChanged(self, _item: Any, _column: int) -> None:
         """Something was checked or unchecked."""
         self._chosen = None
+        self._timer.start(0)
+
+    def onTimeout(self) -> None:
+        """What a person did is done."""
         self._changed()
 
     def close(self) -> None:
         """Stop listening."""
+        self._timer.stop()
+        self._timer.disconnect("timeout()", self.onTimeout)
         if self._tree:
             self._tree.disconnect("itemChanged(QTreeWidgetItem*,int)", self.onItemChanged)
         self._items.clear()
