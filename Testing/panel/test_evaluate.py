@@ -74,3 +74,18 @@ def test_two_segmentations_without_segments_say_so(a_panel: Any, a_shown_ct: Any
     a_panel.ui.comparedSelector.setCurrentNode(segmentation(a_shown_ct, "b", {}))
     a_panel.ui.compareButton.click()
     assert "Neither segmentation has a segment" in a_panel.ui.messageText.text
+
+
+def test_a_full_disk_ends_the_comparison_in_words(
+    a_panel: Any, a_shown_ct: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    a_panel.ui.referenceSelector.setCurrentNode(segmentation(a_shown_ct, "truth", {"a": BIG}))
+    a_panel.ui.comparedSelector.setCurrentNode(segmentation(a_shown_ct, "mine", {"a": HALF}))
+    monkeypatch.setattr(np, "save", full)
+    a_panel.ui.compareButton.click()
+    assert "No space left" in a_panel.ui.messageText.text
+    assert a_panel.ui.compareButton.text == "Compare"
+    assert not a_panel.evaluate.running

@@ -32,6 +32,16 @@ def press(host: Any, keys: str) -> None:
     host.process()
 
 
+def name_python(panel: Any, folder: Path, line: str) -> Path:
+    """Name a shell script of one line as the Python of the segmentation process."""
+    program = folder / "own-python"
+    program.write_text(f"#!/bin/sh\n{line}\n")
+    program.chmod(0o755)
+    panel.ui.pythonEdit.text = str(program)
+    panel.settings.onPython()
+    return program
+
+
 class TestSetUp:
     def test_nothing_is_started_until_there_is_a_ct(self, a_clean_host: Any) -> None:
         from opening import close_widget, open_widget
@@ -156,11 +166,7 @@ class TestPackages:
     def test_a_python_of_ones_own_is_asked_and_told_how_to_get_them(
         self, a_clean_host: Any, a_panel: Any, tmp_path: Path
     ) -> None:
-        python = tmp_path / "own-python"
-        python.write_text('#!/bin/sh\necho \'["monai", "torch"]\'\n')
-        python.chmod(0o755)
-        a_panel.ui.pythonEdit.text = str(python)
-        a_panel.settings.onPython()
+        python = name_python(a_panel, tmp_path, 'echo \'["monai", "torch"]\'')
         a_clean_host.process(lambda: "torch, monai" in a_panel.ui.readyText.text)
         assert str(python) in a_panel.ui.readyText.text
         assert not a_panel.ui.installButton.visible  # that is for Slicer's own
@@ -171,11 +177,7 @@ class TestPackages:
     def test_a_program_that_is_no_python_is_said_to_be_unable_to_start(
         self, a_clean_host: Any, a_panel: Any, tmp_path: Path
     ) -> None:
-        program = tmp_path / "no-python"
-        program.write_text("#!/bin/sh\nexit 3\n")
-        program.chmod(0o755)
-        a_panel.ui.pythonEdit.text = str(program)
-        a_panel.settings.onPython()
+        name_python(a_panel, tmp_path, "exit 3")
         a_clean_host.process(lambda: "cannot be started (status 3)" in a_panel.ui.messageText.text)
         assert not a_panel.workbench.busy
 

@@ -43,6 +43,7 @@ class FakeWorker:
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.fail: dict[str, tuple[str, str, str]] = {}
         self.on_answer: Callable[[str], None] = lambda _: None
+        self.notes: list[str] = []  # what the model says about the points
 
     # The transport
 
@@ -183,7 +184,7 @@ class FakeWorker:
         ]
         values = {"start": list(box.start), "stop": list(box.stop), "class_id": arguments.get("class_id")}
         array = self._save(new[box.slices].astype(np.uint8)) if box.size else None
-        return {**values, "array": array, "model": "fake", "notes": [], "seconds": {}, "changes": changes}
+        return {**values, "array": array, "model": "fake", "notes": self.notes, "seconds": {}, "changes": changes}
 
     def _segment_classes(self, arguments: Any) -> dict[str, Any]:
         grid = self._grid

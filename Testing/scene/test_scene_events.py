@@ -233,6 +233,14 @@ def test_a_failing_request_says_so_and_leaves_the_mask(table: Table) -> None:
     assert table.bench.state is State.IDLE
 
 
+def test_why_a_click_found_nothing_is_said(table: Table) -> None:
+    table.worker.notes = ["The model finds nothing at these points."]
+    table.bench.add_point(table.at(*A))
+    table.settle()
+    assert table.said[-1] == "The model finds nothing at these points."
+    assert not table.failures
+
+
 def test_a_ct_whose_voxels_change_is_handed_over_again_with_the_next_click(table: Table) -> None:
     begin(table, "idle")
     count = sum(op == "set_volume" for op, _ in table.worker.requests)
