@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,8 +105,7 @@ def _meant(paths: Sequence[Path]) -> Path:
     if not any(is_dicom(p) for p in headers):
         names = ", ".join(sorted(p.name for p in headers)[:5])
         raise ReadError(f"These are {len(headers)} files that do not belong together: {names}.", "Choose one of them.")
-    folders = [p.parent for p in paths]
-    return min(folders, key=lambda folder: len(folder.parts))
+    return Path(os.path.commonpath([p.parent for p in paths]))
 
 
 def _several(path: Path) -> tuple[SeriesInfo, ...]:
