@@ -164,6 +164,7 @@ def final_tables(output: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any
 def tools() -> SimpleNamespace:
     """The functions above, for test modules, which cannot import this one."""
     return SimpleNamespace(
+        one=ONE,
         two=TWO,
         thresholds=thresholds,
         write_ct=write_ct,
