@@ -335,7 +335,6 @@ class Actions:
         self._state.weights, self._state.models_folder = weights_rows(), models_folder()
         self._state.licence_of, self._state.accepted = "", False
         self._state.dialog = "weights"
-
         if self._state.model and not self._state.devices and not self._workbench.busy:
             self._workbench.find_devices(self._show_devices)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import slicer
 import vtk
+from managers import managers_of_view
 
 MANAGERS = (
     "vtkMRMLCameraDisplayableManager",
@@ -34,14 +35,7 @@ class ThreeDView:
         self.node.SetLayoutName("1")
         scene.AddNode(self.node)
         factory = slicer.vtkMRMLThreeDViewDisplayableManagerFactory.GetInstance()
-        factory.SetMRMLApplicationLogic(application_logic)
-        for name in MANAGERS:
-            if not factory.IsDisplayableManagerRegistered(name):
-                factory.RegisterDisplayableManager(name)
-        self.group = slicer.vtkMRMLDisplayableManagerGroup()
-        self.group.SetRenderer(self.renderer)
-        self.group.Initialize(factory, self.renderer)
-        self.group.SetMRMLDisplayableNode(self.node)
+        self.group = managers_of_view(factory, MANAGERS, application_logic, self.renderer, self.node)
         self.style = slicer.vtkMRMLThreeDViewInteractorStyle()
         self.style.SetDisplayableManagers(self.group)
         self.style.SetInteractor(self.interactor)

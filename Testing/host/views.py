@@ -13,6 +13,7 @@ import numpy as np
 import slicer
 import vtk
 import wrap
+from managers import managers_of_view
 from PySide6.QtCore import QEvent, QPoint, Qt
 from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QWidget
@@ -64,14 +65,7 @@ class SliceView(QWidget):
 
     def _boot_managers(self, application_logic: Any) -> None:
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
-        factory.SetMRMLApplicationLogic(application_logic)
-        for name in MANAGERS:
-            if not factory.IsDisplayableManagerRegistered(name):
-                factory.RegisterDisplayableManager(name)
-        self.group = slicer.vtkMRMLDisplayableManagerGroup()
-        self.group.SetRenderer(self.renderer)
-        self.group.Initialize(factory, self.renderer)
-        self.group.SetMRMLDisplayableNode(self.node)
+        self.group = managers_of_view(factory, MANAGERS, application_logic, self.renderer, self.node)
         self._tag = self.group.AddObserver(vtk.vtkCommand.UpdateEvent, self._outdated)
 
     def _outdated(self, _caller: Any, _event: str) -> None:
