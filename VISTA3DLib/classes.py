@@ -22,6 +22,7 @@ from VISTA3DLib.structure import ClassStatus, StructureClass, is_integer, normal
 CATALOGUE_FILES: Mapping[str, str] = MappingProxyType({"ct": "labels.json", "ctmr": "labels_ctmr.json"})
 
 _NOT_TRAINED = "This model was not trained on it."
+_LONGEST_QUERY = 80  # characters; no name is longer, and likeness gets slow with the length
 _NO_RANK = 5  # of a class that a search text does not match
 _ALIKE = 0.65  # smallest similarity of a misspelt name, 0..1: "kidny" has 0.91 with kidney, unrelated names below 0.6
 
@@ -149,23 +150,27 @@ class ClassCatalogue:
 
         Groups and unsupported classes resolve too. Raises ClassError, with the nearest names, for anything else.
         """
+        found = self._found(item)
+        if found is None:
+            raise self._unknown(str(item))
+        return found
+
+    def _found(self, item: int | str) -> StructureClass | None:
         if not isinstance(item, str):
             return self[item]
         if re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", item):
             return self[int(item)]
-        found = self._by_name.get(normal_name(item))
-        if found is None:
-            raise self._unknown(item)
-        return found
+        return self._by_name.get(normal_name(item))
 
-    def _unknown(self, text: str) -> ClassError:
+    def _unknown(self, text: str, near_sets: Sequence[str] = (), other: str = "") -> ClassError:
         if not normal_name(text):
             return ClassError(f"{_show(text)} is not a class of {self.title}: it is empty.", "Give a class name or id.")
         if (name := self._set_names.get(normal_name(text))) is not None:
             fix = f"Choose one of them, such as {self._by_id[self.sets[name][0]].label}."
             return ClassError(f"{name!r} is a set of {len(self.sets[name])} classes, not one class.", fix)
-        near = ", ".join(item.label for item in self.search(text, hide_unsupported=True)[:5])
-        fix = f"Did you mean: {near}?" if near else "Search the list of classes with a part of the name."
+        near = [*near_sets, *(item.label for item in self.search(text, hide_unsupported=True)[:5])]
+        search = f"Search the list of classes with a part of the name{other}."
+        fix = f"Did you mean: {', '.join(near)}?" if near else search
         return ClassError(f"{_show(text)} is not a class of {self.title}.", fix)
 
     def resolve_many(self, items: Sequence[int | str] | str, *, expand_groups: bool = True) -> tuple[int, ...]:
@@ -180,13 +185,32 @@ class ClassCatalogue:
             raise ClassError(f"{_show(items)} is not a list of classes.", "Give a list of names, ids or set names.")
         found: dict[int, None] = {}
         for item in items:
-            name = self._set_names.get(normal_name(item)) if isinstance(item, str) else None
-            ids = self.sets[name] if name is not None else (self._usable(self.resolve(item)).id,)
-            for class_id in ids:
+            for class_id in self._meant(item):
                 found |= dict.fromkeys(self.members(class_id) if expand_groups else (class_id,))
         if not found:
             raise ClassError("No class was chosen.", f"Choose classes or a set: {', '.join(self.sets) or 'none'}.")
         return tuple(found)
+
+    def is_set(self, text: str) -> bool:
+        """Whether a text names a set; case, spaces, ``_`` and ``-`` do not matter."""
+        return normal_name(text) in self._set_names
+
+    def _meant(self, item: int | str) -> tuple[int, ...]:
+        """The ids of a set, or of one class."""
+        if isinstance(item, str) and self.is_set(item):
+            return self.sets[self._set_names[normal_name(item)]]
+        found = self._found(item)
+        if found is None:
+            raise self._unknown(str(item), self._near_sets(str(item)), f", or choose a set: {', '.join(self.sets)}")
+        return (self._usable(found).id,)
+
+    def _near_sets(self, text: str) -> list[str]:
+        """Sets whose name is like a text, or has it as a word, best first, as a person reads them."""
+        query = normal_name(text)[:_LONGEST_QUERY]
+        near = difflib.get_close_matches(query, self._set_names, cutoff=_ALIKE)
+        near += [name for name in self._set_names if query in name.split()]
+        names = [self._set_names[name] for name in dict.fromkeys(near)]
+        return [f"{name} (a set of {len(self.sets[name])} classes)" for name in names]
 
     def _usable(self, item: StructureClass) -> StructureClass:
         if item.status is ClassStatus.UNSUPPORTED:
@@ -208,7 +232,7 @@ class ClassCatalogue:
         An empty text gives all classes in reading order.
         """
         classes = self._shown(hide_unsupported)
-        query = normal_name(text)[:80]  # no name is longer, and likeness gets slow with the length
+        query = normal_name(text)[:_LONGEST_QUERY]
         if not query:
             return classes
         ranks = {item.id: _rank(query, item) for item in classes}

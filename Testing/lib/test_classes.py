@@ -362,6 +362,29 @@ def test_an_unknown_name_suggests_the_nearest_and_adds_nothing() -> None:
     assert 133 not in CT
 
 
+def test_a_misspelt_set_suggests_the_set_where_sets_can_be_given_and_only_there() -> None:
+    cases = {"head and nek": "head and neck", "neck": "head and neck", "Organ": "organs", "mri-bod": "mri body"}
+    for text, name in cases.items():
+        with pytest.raises(ClassError) as caught:
+            CTMR.resolve_many(["liver", text])
+        assert caught.value.fix.startswith(f"Did you mean: {name} (a set of {len(CTMR.sets[name])} classes)")
+        with pytest.raises(ClassError) as caught:
+            CTMR.resolve(text)
+        assert "a set of" not in caught.value.fix
+
+
+def test_what_is_like_nothing_is_answered_with_the_sets() -> None:
+    with pytest.raises(ClassError) as caught:
+        CT.resolve_many(["qqqqq"])
+    assert caught.value.fix.endswith("choose a set: everything, organs, bones, vessels, muscles, lesions.")
+
+
+@pytest.mark.parametrize("catalogue", [CT, CTMR])
+def test_a_set_is_known_by_its_name_however_it_is_written(catalogue: ClassCatalogue) -> None:
+    assert all(catalogue.is_set(name.upper().replace(" ", "_")) for name in catalogue.sets)
+    assert not catalogue.is_set("liver")
+
+
 def test_suggestions_leave_out_what_does_not_work() -> None:
     with pytest.raises(ClassError) as caught:
         CT.resolve("liver tumorr")

@@ -151,6 +151,7 @@ def test_the_sample_needs_no_file(weights: str, tmp_path: Path, capsys: Console)
         (["CT", "-o", "x.png"], ".seg.nrrd"),
         (["missing.nii.gz", "-o", "x.seg.nrrd"], "missing.nii.gz"),
         (["CT", "-o", "x.seg.nrrd", "-c", "livr"], "liver"),
+        (["CT", "-o", "x.seg.nrrd", "-c", "liver, musles"], "Did you mean: muscles (a set of"),
         (["CT", "-o", "x.seg.nrrd", "-c", "rectum"], "rectum"),
         (["CT", "-o", "x.seg.nrrd", "--point", "1,2,+"], "12.5,-40,88,+"),
         (["CT", "-o", "x.seg.nrrd", "--point", "9999,0,0,+"], "outside"),

@@ -41,7 +41,7 @@ def classes(
     elif found:
         _show_table(catalogue, [c.id for c in found])
     else:
-        typer.echo(f"No class of {catalogue.title} has '{search}' in its name.")
+        typer.echo(f"No class of {catalogue.title} has '{search}' in its name; add --sets for the sets.")
 
 
 def _show_sets(catalogue: ClassCatalogue, *, as_json: bool) -> None:

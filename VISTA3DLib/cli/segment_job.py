@@ -99,6 +99,8 @@ class SegmentJob:
         for text in (model.note, _DEMONSTRATION if model.entry.demonstration and not model.note else ""):
             if text:
                 self._say(text)
+        if options.classes:  # a wrong name is said now, not when the CT is prepared
+            model.settings.catalogue.resolve_many(options.classes)
         session = Session(model, mode=options.mode)  # type: ignore[arg-type]
         with self._clock.stage("prepare"):
             findings = session.set_volume(volume)
