@@ -64,6 +64,20 @@ def test_real_cts_and_broken_files_each_get_a_row(real_cts: Path, tmp_path: Path
         assert rows[name]["device"] == "cpu"
 
 
+def test_a_copy_that_is_found_after_it_was_segmented_leaves_no_trace(tmp_path: Path, tools: SimpleNamespace) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    tools.write_ct(source / "late" / "copy.nii.gz", seed=3)
+    run_cohort(tools.request_of(source, output), tools.thresholds())
+    assert (output / "scans" / "late" / "copy").is_dir()
+    tools.write_ct(source / "first.nii.gz", seed=3)  # its id comes before: it is the original
+
+    summary = run_cohort(tools.request_of(source, output, resume=True), tools.thresholds())
+
+    assert summary.counts == {"ok": 1, "duplicate": 1}
+    assert tools.scans_of(output)["late/copy"]["same_as"] == "first"
+    assert [path.name for path in (output / "scans").iterdir()] == ["first"]
+
+
 def test_measures_are_those_of_the_written_labels(small_cts: Path, tmp_path: Path, tools: SimpleNamespace) -> None:
     settings = CohortSettings(formats=("nii.gz", "seg.nrrd"))
     run_cohort(tools.request_of(small_cts, tmp_path / "out", settings=settings), tools.thresholds())

@@ -76,6 +76,19 @@ def test_a_folder_is_filled_when_its_block_ends(store: Store) -> None:
     assert store.read("table.csv") == b"y"
 
 
+def test_pruning_removes_empty_folders_and_nothing_else(tmp_path: Path) -> None:
+    store = Store(tmp_path / "ä")
+    store.write("kept/a/x.txt", b"x")
+    (tmp_path / "ä" / "kept" / "empty" / "deep").mkdir(parents=True)
+    for folder in ("kept/empty/deep", "kept/a", "not there", ""):
+        store.prune(folder)
+    assert store.names() == ["kept/a/x.txt"]
+    assert [path.name for path in (tmp_path / "ä" / "kept").iterdir()] == ["a"]
+    store.delete("kept/a/x.txt")
+    store.prune("kept/a")
+    assert list((tmp_path / "ä").iterdir()) == []
+
+
 def test_nothing_appears_when_writing_fails(store: Store) -> None:
     store.write("kept.txt", b"old")
 

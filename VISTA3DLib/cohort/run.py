@@ -26,7 +26,7 @@ from VISTA3DLib.cohort.segmenter import ModelDescription, ModelSegmenter, Segmen
 from VISTA3DLib.cohort.settings import CohortSettings, FlagRules, RunOptions
 from VISTA3DLib.cohort.storage import Store
 from VISTA3DLib.cohort.tables import TableWriter, flags_of, population_of, write_left_out
-from VISTA3DLib.cohort.work import Job, row_of
+from VISTA3DLib.cohort.work import SCANS, Job, row_of
 from VISTA3DLib.errors import ReadError, SettingsError
 
 REPORT = "report.html"
@@ -189,6 +189,8 @@ class CohortRun:
         digest = Digest()
         with TableWriter(self._output) as tables:
             for row in manifest.rows():
+                if not row.outputs:  # a copy that was found late, or a result that could not be written
+                    self._output.prune(f"{SCANS}/{row.scan}")
                 flags = flags_of(row, usual, request.rules, named)
                 tables.write(row, flags)
                 digest.add(row, flags)
@@ -272,6 +274,5 @@ def _check_model(settings: CohortSettings) -> None:
 
 def _named(classes: Sequence[str], catalogue: ClassCatalogue) -> frozenset[int]:
     """The ids of classes that were asked for one by one, not as members of a set."""
-    sets = {name.casefold() for name in catalogue.sets}
-    named = [text for text in classes if text.casefold() not in sets]
+    named = [text for text in classes if not catalogue.is_set(text)]
     return frozenset(catalogue.resolve_many(named)) if named else frozenset()

@@ -121,6 +121,15 @@ class Store:
         except OSError as error:
             raise output_error(Path(self.address(name)), error) from error
 
+    def prune(self, folder: str) -> None:
+        """Remove a local folder in the root if it is empty, and those above it that it was the only thing in."""
+        if self.is_local and folder:
+            for name in (folder, *map(str, PurePosixPath(folder).parents[:-1])):
+                try:
+                    self.path(name).rmdir()
+                except OSError:  # something is in it, or it is gone already
+                    return
+
     @contextmanager
     def fetched(self, names: Sequence[str]) -> Iterator[list[Path]]:
         """Local paths of files while the block runs; copies, placed to each other as here, if the root is elsewhere.
