@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from VISTA3DLib.classes import ClassCatalogue
+from VISTA3DLib.errors import SettingsError
 from VISTA3DLib.training.clicks import with_next_clicks
 from VISTA3DLib.training.losses import ObjectLoss
-from VISTA3DLib.training.patches import Patch
+from VISTA3DLib.training.patches import Patch, crop_ratios
 from VISTA3DLib.training.point_sampler import PointSampler, SamplerModes, dilated, eroded, inner
 from VISTA3DLib.training.prompts import (
     PADDING,
@@ -269,6 +270,27 @@ def test_the_loss_prefers_the_right_answer_and_balances_manual_labels() -> None:
     assert float(ObjectLoss(balance_gt=True)(mixed, target, manual)) > 1.5 * float(ObjectLoss()(mixed, target, manual))
 
 
+def test_a_false_piece_of_an_absent_class_weighs_as_much_as_asked_and_a_present_class_as_before() -> None:
+    absent, manual = torch.zeros(1, 1, SIDE, SIDE, SIDE), torch.tensor([True])
+    logits = torch.where(organs() == 3, 3.0, -9.0)[None, None].requires_grad_()
+    plain, heavy = ObjectLoss(), ObjectLoss(absent_weight=20.0)
+    pulls = [torch.autograd.grad(loss(logits, absent, manual), logits)[0] for loss in (plain, heavy)]
+    torch.testing.assert_close(pulls[1], 20.0 * pulls[0])
+    assert float(pulls[0][(organs() == 3)[None, None]].min()) > 0
+    present = (organs() == 1)[None, None]
+    torch.testing.assert_close(heavy(logits, present, manual), plain(logits, present, manual))
+
+
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=9), st.floats(0.0, 0.9))
+def test_patches_are_centred_on_background_as_often_as_asked(counts: list[int], share: float) -> None:
+    ratios = crop_ratios(counts, share)
+    assert [r > 0 for r in ratios[1:]] == [n > 0 for n in counts[1:]]
+    assert len(set(ratios[1:]) - {0.0}) <= 1
+    if counts[0] and any(counts[1:]):
+        assert ratios[0] / sum(ratios) == pytest.approx(share)
+    assert crop_ratios(counts, None) == [float(n > 0) for n in counts]
+
+
 @pytest.mark.parametrize("kind", ["label", "pseudo"])
 def test_manual_and_pseudo_labels_are_kept_apart(kind: str) -> None:
     patch = a_patch(pseudo_label=torch.where(organs() == 3, 6, 0), pseudo_ids=(6,))
@@ -294,3 +316,18 @@ def test_a_case_without_labels_is_asked_for_its_supervoxels() -> None:
     assert objects
     assert all(o.zero_shot and o.points for o in objects)
     assert patch_objects(patch, CATALOGUE, STAGES["point"], np.random.default_rng(0)) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("drop_point_prob", 1.5),
+        ("epochs", 0),
+        ("learning_rate", 0.0),
+        ("absent_weight", 0.5),
+        ("background_crops", 1.0),
+    ],
+)
+def test_a_stage_names_the_value_that_it_refuses(field: str, value: float) -> None:
+    with pytest.raises(SettingsError, match=str(value)):
+        replace(STAGES["joint"], **{field: value})

@@ -137,8 +137,10 @@ class PatchSource:
         seed: int = 0,
         window: Index3 | None = None,
         crop_on: LabelKind = "pseudo_label",
+        background_crops: float | None = None,
     ) -> None:
         self.cases = tuple(cases)
+        self._background_crops = background_crops
         self._window = window or settings.window
         self._data, self._settings, self._seed = data, settings, seed
         self._pseudo_ids = tuple(pseudo_ids)
@@ -194,7 +196,7 @@ class PatchSource:
                 keys,
                 label_key=item["crop_key"],
                 spatial_size=self._window,
-                ratios=[float(len(i) > 0) for i in item["crop_indices"]],
+                ratios=crop_ratios([len(i) for i in item["crop_indices"]], self._background_crops),
                 num_classes=len(item["crop_indices"]),
                 num_samples=self._count,
                 indices_key="crop_indices",
@@ -219,6 +221,18 @@ class PatchSource:
             pseudo_ids=() if maps["pseudo_label"] is None else pseudo.class_ids() if pseudo else self._pseudo_ids,
             reliable=case.reliable,
         )
+
+
+def crop_ratios(counts: Sequence[int], background: float | None) -> list[float]:
+    """How often a patch is centred on each class that has voxels (0: background), relative to each other.
+
+    All alike, or the share ``background`` (0 to less than 1) for class 0 where there are others.
+    """
+    ratios = [float(n > 0) for n in counts]
+    others = sum(ratios[1:])
+    if background is not None and ratios[0] and others:
+        ratios[0] = others * background / (1.0 - background)
+    return ratios
 
 
 @contextmanager

@@ -25,7 +25,9 @@ class StageSettings:
     classes that are annotated but absent; None: all of them. ``max_point``: positive and negative points at the
     start. ``iterations``: forward passes with an optimiser step each, a click added after each; ``skip_iterations``:
     how often only the first is made. ``supervoxels``: sample points on supervoxels too (spec 5.5). ``unlabelled``:
-    use cases without manual label.
+    use cases without manual label. ``absent_weight``: of the cross entropy of classes that are not in the patch
+    (``ObjectLoss``). ``background_crops``: share of patches that are centred on background; None: as often as on any
+    one class.
     """
 
     name: str
@@ -53,6 +55,8 @@ class StageSettings:
     window: Index3 | None = None
     clip_norm: float = 12.0
     schedule_epochs: int | None = None
+    absent_weight: float = 1.0
+    background_crops: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("drop_label_prob", "drop_point_prob", "skip_iterations", "zero_shot_prob"):
@@ -61,6 +65,12 @@ class StageSettings:
         for name in ("epochs", "iterations", "patches_per_case", "validate_every", "max_point", "max_objects"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} of stage {self.name} is {getattr(self, name)}.", "Give 1 or more.")
+        if self.background_crops is not None and not 0.0 <= self.background_crops < 1.0:
+            raise SettingsError(
+                f"background_crops of stage {self.name} is {self.background_crops}.", "Give 0 to less than 1."
+            )
+        if self.absent_weight < 1.0:
+            raise SettingsError(f"absent_weight of stage {self.name} is {self.absent_weight}.", "Give 1 or more.")
         if self.learning_rate <= 0:
             raise SettingsError(f"The learning rate of stage {self.name} is {self.learning_rate}.", "Give more than 0.")
         if self.drop_label_prob == 1.0 and self.drop_point_prob == 1.0:

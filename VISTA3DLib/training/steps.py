@@ -81,7 +81,7 @@ class PatchTrainer:
         self._point_only = point_only
         self._network, self._optimiser, self._catalogue, self._stage = network, optimiser, catalogue, stage
         self._runtime, self._world, self._clip = runtime, world, clip_norm or stage.clip_norm
-        self._loss = ObjectLoss(balance_gt=stage.balance_gt)
+        self._loss = ObjectLoss(balance_gt=stage.balance_gt, absent_weight=stage.absent_weight)
         self._scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
 
     def train_on(self, patch: Patch, rng: np.random.Generator, shared_rng: np.random.Generator) -> StepResult | None:

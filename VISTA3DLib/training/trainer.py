@@ -154,6 +154,7 @@ class Trainer:
             crop_on=self.settings.crop_on,
             seed=self.settings.seed,
             window=stage.window,
+            background_crops=stage.background_crops,
         )
 
     def _schedule(
