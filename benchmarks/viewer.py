@@ -65,6 +65,7 @@ def measure(address: str, browser: Any) -> list[dict[str, float]]:
     page.set_default_timeout(PATIENCE)
     screen = Screen(page)
     screen.open_fresh(address)
+    screen.wait("!s.warming")
     page.evaluate(RECORDER)
     rows = []
     for x, y in [(x + right, y + down) for right, down in SHIFTS for x, y in PLACES]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import itertools
 import os
-import shutil
 import signal
 import zipfile
 from pathlib import Path
@@ -22,24 +20,6 @@ from VISTA3DLib.files.segmentation_read import read_segmentation
 from VISTA3DLib.geometry import reverse_axes
 from VISTA3DLib.volume import Volume
 
-NUMBERS = itertools.count(1)
-
-
-def opened(screen: Screen, viewer: ViewerProcess, ct: Path) -> str:
-    """Open a CT in place of whatever is open; returns its name, which no other test has."""
-    screen.open(viewer.address)
-    screen.wait("!s.activity && s.model")
-    for segment in screen.state("segments"):
-        screen.trigger("remove", segment["id"])
-    screen.wait("!s.segments.length")
-    name = f"askew_{next(NUMBERS)}"
-    copy = ct.with_name(f"{name}.nii.gz")
-    shutil.copyfile(ct, copy)
-    screen.upload(copy)
-    screen.wait("s.volume?.name === a", name)
-    screen.wait_ready()
-    return name
-
 
 def clicked(screen: Screen) -> None:
     """Make a segment by a click."""
@@ -50,17 +30,21 @@ def clicked(screen: Screen) -> None:
     screen.wait("s.segments[0].ml && !s.placing")
 
 
-def test_nothing_is_open_at_first_and_the_page_says_what_to_do(empty: ViewerProcess, screen: Screen) -> None:
-    screen.open(empty.address)
-    screen.page.get_by_text("Drop a file or a DICOM folder here").wait_for()
-    assert screen.page.get_by_role("button", name="Add P").is_disabled()
-    assert screen.state("volume") is None
+def test_nothing_is_open_at_first_and_the_page_says_what_to_do(screen: Screen, tmp_path: Path) -> None:
+    viewer = ViewerProcess(tmp_path)
+    try:
+        screen.open(viewer.address)
+        screen.page.get_by_text("Drop a file or a DICOM folder here").wait_for()
+        assert screen.page.get_by_role("button", name="Add P").is_disabled()
+        assert screen.state("volume") is None
+    finally:
+        viewer.kill()
 
 
 def test_what_is_no_ct_is_a_message_and_what_is_open_stays(
     empty: ViewerProcess, screen: Screen, small_ct: Path, tmp_path: Path
 ) -> None:
-    name = opened(screen, empty, small_ct)
+    name = screen.open_in_place_of_all(empty.address, small_ct)
     clicked(screen)
     before = screen.state("segments")
     text = tmp_path / "letter.txt"
@@ -100,7 +84,7 @@ def test_what_is_too_large_is_refused_with_the_limit(empty: ViewerProcess, scree
 def test_what_was_downloaded_is_what_comes_back(
     empty: ViewerProcess, screen: Screen, small_ct: Path, small_volume: Volume, tmp_path: Path
 ) -> None:
-    name = opened(screen, empty, small_ct)
+    name = screen.open_in_place_of_all(empty.address, small_ct)
     clicked(screen)
     ml, points = screen.state("segments")[0]["ml"], screen.state("points")
     seg = screen.download("Segments (.seg.nrrd)", tmp_path)
@@ -155,7 +139,7 @@ def test_what_was_downloaded_is_what_comes_back(
 def test_dicom_seg_needs_a_ct_from_dicom_and_then_is_written(
     empty: ViewerProcess, screen: Screen, small_ct: Path, small_volume: Volume, tmp_path: Path
 ) -> None:
-    opened(screen, empty, small_ct)
+    screen.open_in_place_of_all(empty.address, small_ct)
     clicked(screen)
     screen.page.locator("summary", has_text="Download").click()
     screen.page.get_by_role("menuitem", name="DICOM SEG (.dcm)").click()
@@ -178,7 +162,7 @@ def test_dicom_seg_needs_a_ct_from_dicom_and_then_is_written(
 def test_of_several_series_in_a_folder_the_person_chooses_one(
     empty: ViewerProcess, screen: Screen, small_ct: Path, small_volume: Volume, tmp_path: Path
 ) -> None:
-    opened(screen, empty, small_ct)
+    screen.open_in_place_of_all(empty.address, small_ct)
     hu = reverse_axes(small_volume.array)
     for n, (description, part) in enumerate((("thin", hu), ("short", hu[:-5]))):
         SeriesMaker(hu=part, description=description, number=n + 2).write(tmp_path / "study" / description)
@@ -197,7 +181,7 @@ def test_of_several_series_in_a_folder_the_person_chooses_one(
 
 
 def test_an_automatic_run_brings_its_segments_in_one_step(empty: ViewerProcess, screen: Screen, small_ct: Path) -> None:
-    opened(screen, empty, small_ct)
+    screen.open_in_place_of_all(empty.address, small_ct)
     screen.page.get_by_role("button", name="everything", exact=True).click()
     screen.wait("s.chosen.length > 10")
     screen.press("r")
@@ -215,7 +199,7 @@ def test_an_automatic_run_brings_its_segments_in_one_step(empty: ViewerProcess, 
 def test_a_worker_that_dies_is_replaced_and_the_click_is_answered(
     empty: ViewerProcess, screen: Screen, small_ct: Path
 ) -> None:
-    opened(screen, empty, small_ct)
+    screen.open_in_place_of_all(empty.address, small_ct)
     screen.place_points()
     worker = empty.worker_pids()[0]
     screen.put_point("axial", 234, 190)
@@ -228,7 +212,7 @@ def test_a_worker_that_dies_is_replaced_and_the_click_is_answered(
 def test_a_full_disk_is_a_message_and_the_segments_stay(
     empty: ViewerProcess, screen: Screen, small_ct: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened(screen, empty, small_ct)
+    screen.open_in_place_of_all(empty.address, small_ct)
     clicked(screen)
     session = next((empty.place / "tmp").glob("vista3d_*"))
     exchange = session / "exchange"
@@ -249,9 +233,7 @@ def test_files_are_dropped_on_the_page(
 ) -> None:
     screen.open(empty.address)
     screen.wait("!s.activity && s.model")
-    for segment in screen.state("segments"):
-        screen.trigger("remove", segment["id"])
-    screen.wait("!s.segments.length")
+    screen.remove_segments()
     image = nibabel.Nifti1Image(small_volume.array, small_volume.affine)
     data = list(gzip.compress(image.to_bytes(), 1))
     drop = """(data) => {

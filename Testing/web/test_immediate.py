@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,15 @@ RECORD = """() => {
   window.__asked = [];
   const trigger = window.trame.trigger;
   window.trame.trigger = (name, ...rest) => (window.__asked.push(name), trigger.call(window.trame, name, ...rest));
+}"""
+
+FOLLOW_WARMING = """() => {
+  const seen = window.__warming = [], said = window.__said = [];
+  window.trame.state.addListener(({ keys }) => {
+    if (keys?.includes('warming')) seen.push(window.trame.state.get('warming'));
+  });
+  new MutationObserver(() => said.push(document.querySelector('.status').textContent))
+    .observe(document.querySelector('.status'), { childList: true, characterData: true, subtree: true });
 }"""
 
 
@@ -94,6 +104,19 @@ def test_a_pointer_that_rests_asks_ahead_and_one_that_moves_on_takes_it_back(
     screen.page.wait_for_function("window.__asked.includes('rest_ended')")
 
 
+def test_when_a_ct_is_opened_a_click_is_rehearsed_and_the_page_says_so(
+    empty: ViewerProcess, screen: Screen, small_ct: Path
+) -> None:
+    screen.open(empty.address)
+    screen.wait("!s.activity && s.model && !s.warming")
+    screen.page.evaluate(FOLLOW_WARMING)
+    screen.replace_all(small_ct)
+    screen.page.wait_for_function("window.__warming.join() === 'true,false'")
+    assert any("Warming up for the first click" in text for text in screen.page.evaluate("window.__said"))
+    assert not screen.state("segments")  # nothing of it is left
+    assert (screen.state("undo_name"), screen.state("redo_name")) == (None, None)
+
+
 class FakeClient:
     """Remembers what was asked and what was cancelled; answers when told."""
 
@@ -126,6 +149,11 @@ class FakeBench:
         self.changed: Signal[[]] = Signal()
         self.client, self.state, self.model, self.volume = FakeClient(), State.IDLE, FakeModel(), volume
 
+    def become(self, *states: State) -> None:
+        """Go through some states, and tell of each."""
+        for self.state in states:
+            self.changed.emit()
+
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> FakeBench:
@@ -137,20 +165,36 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> FakeBench:
     return FakeBench(object())
 
 
-def rehearsed(bench: FakeBench, monkeypatch: pytest.MonkeyPatch, seconds: float) -> Warmer:
-    """A warmer whose rehearsal took some time."""
-    now = iter([0.0, seconds, *[seconds] * 9])
-    monkeypatch.setattr(warming.time, "monotonic", lambda: next(now))
-    warmer = Warmer(bench)  # type: ignore[arg-type]
+class Clock:
+    """Time that goes on only when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(warming.time, "monotonic", lambda: self.now)
+
+
+def warmer_of(bench: FakeBench, told: list[bool] | None = None) -> Warmer:
+    """A warmer that has heard of the bench's model and volume."""
+    warmer = Warmer(bench, (told if told is not None else []).append)  # type: ignore[arg-type]
     bench.changed.emit()
+    return warmer
+
+
+def rehearsed(bench: FakeBench, clock: Clock, seconds: float) -> Warmer:
+    """A warmer whose rehearsal took some time."""
+    warmer = warmer_of(bench)
+    clock.now += seconds
     bench.client.asked[0][2].result({"array": "answer.npy"})
     return warmer
 
 
-def test_one_whole_click_is_rehearsed_for_each_model_and_volume(
-    bench: FakeBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rehearsed(bench, monkeypatch, 0.5)
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_one_whole_click_is_rehearsed_for_each_model_and_volume(bench: FakeBench, clock: Clock) -> None:
+    rehearsed(bench, clock, 0.5)
     bench.changed.emit()
     assert [op for op, _, _ in bench.client.asked] == ["segment_points"]
     assert bench.client.asked[0][1]["points"] == [{"ras": [4.0, 9.0, 16.0], "positive": True}]
@@ -160,16 +204,46 @@ def test_one_whole_click_is_rehearsed_for_each_model_and_volume(
     assert len(bench.client.asked) == 2
 
 
+def test_the_page_is_told_how_long_a_rehearsal_lasts(bench: FakeBench) -> None:
+    told: list[bool] = []
+    warmer_of(bench, told)
+    assert told == [True]
+    bench.client.asked[0][2].error("the worker has no memory left")
+    assert told == [True, False]
+    assert bench.client.read == []
+
+
 def test_a_rehearsal_steps_aside_when_the_person_asks_for_something(bench: FakeBench) -> None:
-    Warmer(bench)  # type: ignore[arg-type]
-    bench.changed.emit()
-    bench.state = State.POINTS
-    bench.changed.emit()
+    told: list[bool] = []
+    warmer_of(bench, told)
+    bench.become(State.POINTS)
     assert bench.client.cancelled == [1]
+    assert told == [True, False]
 
 
-def test_a_resting_pointer_warms_and_a_moving_one_cancels(bench: FakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    warmer = rehearsed(bench, monkeypatch, 0.5)
+def test_after_a_click_that_came_into_the_rehearsal_a_resting_pointer_warms_all_the_same(bench: FakeBench) -> None:
+    warmer = warmer_of(bench)
+    bench.become(State.POINTS, State.IDLE)
+    warmer.rest((1.0, 2.0, 3.0))
+    assert [op for op, _, _ in bench.client.asked] == ["segment_points", "warm"]
+
+
+def test_a_pointer_that_rests_during_the_rehearsal_gets_its_window_behind_it(bench: FakeBench, clock: Clock) -> None:
+    warmer = warmer_of(bench)
+    warmer.rest((7.0, 7.0, 7.0))
+    warmer.rest_ended()
+    warmer.rest((1.0, 2.0, 3.0))
+    assert len(bench.client.asked) == 1
+    assert bench.client.cancelled == []  # the rehearsal goes on, whatever the pointer does
+    clock.now += 0.5
+    bench.client.asked[0][2].result({"array": None})
+    assert bench.client.asked[1][:2] == ("warm", {"ras": [1.0, 2.0, 3.0]})
+    bench.client.asked[1][2].result({})
+    assert len(bench.client.asked) == 2
+
+
+def test_a_resting_pointer_warms_and_a_moving_one_cancels(bench: FakeBench, clock: Clock) -> None:
+    warmer = rehearsed(bench, clock, 0.5)
     warmer.rest((1.0, 2.0, 3.0))
     assert bench.client.asked[1][:2] == ("warm", {"ras": [1.0, 2.0, 3.0]})
     warmer.rest_ended()
@@ -177,7 +251,13 @@ def test_a_resting_pointer_warms_and_a_moving_one_cancels(bench: FakeBench, monk
     assert bench.client.cancelled == [2]
 
 
-def test_a_slow_worker_is_not_kept_busy_by_the_pointer(bench: FakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    warmer = rehearsed(bench, monkeypatch, PATIENT_SECONDS + 1)
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_slow_worker_is_not_kept_busy_by_the_pointer(bench: FakeBench, clock: Clock, finished: bool) -> None:
+    if finished:
+        warmer = rehearsed(bench, clock, PATIENT_SECONDS + 1)
+    else:  # a click came into the rehearsal, which had taken long already
+        warmer = warmer_of(bench)
+        clock.now += PATIENT_SECONDS + 1
+        bench.become(State.POINTS, State.IDLE)
     warmer.rest((1.0, 2.0, 3.0))
     assert len(bench.client.asked) == 1

@@ -63,6 +63,7 @@ def _nothing_open() -> dict[str, Any]:
         "surface": False,
         "crosshair": False,
         "activity": "",
+        "warming": False,
         "progress": None,
         "running": False,
         "downloading": False,
