@@ -282,18 +282,14 @@ class Actions:
         self._begin(self._opener.open_sample())
 
     def _uploading(self, loaded: int, total: int) -> None:
-        self._presenter.opening = "Uploading"
-        self._presenter.show()
-        text = f"{loaded / 1e6:.0f} of {total / 1e6:.0f} MB"
-        self._state.progress = {"fraction": loaded / total if total else 0.0, "text": text}
+        self._presenter.upload_at(loaded, total)
 
     def _upload_failed(self, message: str, fix: str) -> None:
-        self._presenter.opening = ""
-        self._presenter.show()
+        self._presenter.upload_ended()
         self._messages.error(str(message)[:500], str(fix)[:500])
 
     def _open_upload(self, batch: str) -> None:
-        self._presenter.opening = ""
+        self._presenter.upload_ended()
         try:
             paths, folder = self._exchange.take(batch)
         except VISTA3DError as error:
@@ -319,8 +315,8 @@ class Actions:
         self._presenter.show()
         await asyncio.sleep(0)  # the page shows it before a writer of Slicer's takes the thread
         try:
-            folder = self._exchange.fresh_folder()
-            path = await export(self._workbench, self._views.scene, str(kind), folder, self._opener.source_files)
+            with self._exchange.outgoing() as folder:
+                path = await export(self._workbench, self._views.scene, str(kind), folder, self._opener.source_files)
             return self._exchange.offer(path)
         except VISTA3DError as error:
             self._presenter.fail(error)

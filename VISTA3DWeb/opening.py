@@ -23,7 +23,7 @@ from VISTA3DWeb.reading import (
     read_anything,
     sample_volume,
 )
-from VISTA3DWeb.scene_files import add_segments, copy_segments, load_scene, read_seg_nrrd
+from VISTA3DWeb.scene_files import add_segments, copy_segments, load_scene, nodes_of, read_seg_nrrd
 from VISTA3DWeb.volume_nodes import add_volume, remove_node
 
 
@@ -149,10 +149,10 @@ class Opener:
         finally:
             volumes = [
                 node
-                for node in _nodes(self._scene, "vtkMRMLScalarVolumeNode")
+                for node in nodes_of(self._scene, "vtkMRMLScalarVolumeNode")
                 if node.GetImageData() is not None and node.GetClassName() != "vtkMRMLLabelMapVolumeNode"
             ]
-            segmentations = _nodes(self._scene, "vtkMRMLSegmentationNode")
+            segmentations = nodes_of(self._scene, "vtkMRMLSegmentationNode")
             self._workbench.set_volume(volumes[0] if volumes else None)
             if segmentations:
                 self._workbench.set_segmentation(segmentations[0])
@@ -191,10 +191,6 @@ class Opener:
         _remove(self._kept)
         self._kept = upload if files else None
         self.source_files = files
-
-
-def _nodes(scene: Any, kind: str) -> list[Any]:
-    return [scene.GetNthNodeByClass(n, kind) for n in range(scene.GetNumberOfNodesByClass(kind))]
 
 
 def _name_of(opened: Opened) -> str:

@@ -25,6 +25,7 @@ _ACTIVITIES = {
     State.DOWNLOADING: "Downloading weights",
     State.OTHER: "Working",
 }
+_UPLOADING = "Uploading"
 _DIRECTIONS = (("R", "L"), ("A", "P"), ("S", "I"))
 
 
@@ -165,6 +166,19 @@ class Presenter:
     def _search(self, class_search: str, **_: Any) -> None:
         if self._catalogue is not None:
             self._server.state.class_hits = search_rows(self._catalogue, class_search)
+
+    def upload_at(self, loaded: int, total: int) -> None:
+        """Show how far an upload is (bytes)."""
+        self.opening = _UPLOADING
+        self.show()
+        text = f"{loaded / 1e6:.0f} of {total / 1e6:.0f} MB"
+        self._server.state.progress = {"fraction": loaded / total if total else 0.0, "text": text}
+
+    def upload_ended(self) -> None:
+        """An upload is over, or given up."""
+        if self.opening == _UPLOADING:
+            self.opening = ""
+            self.show()
 
     def fail(self, error: VISTA3DError) -> None:
         """Show an error of our own."""

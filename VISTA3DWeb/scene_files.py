@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import re
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +18,15 @@ from VISTA3DScene.lattice import LatticeMask
 from VISTA3DScene.segment_masks import change_mask
 
 from VISTA3DLib.errors import OutputError, ReadError
+from VISTA3DLib.files.atomic import output_error, written_atomically
+from VISTA3DLib.files.image_file import suffix_of
+from VISTA3DLib.files.nrrd_file import read_nrrd_file
 from VISTA3DLib.files.segments import SegmentationFile, spare_color
 
 _REMOTE = re.compile(rb'\buri="(?!file:)[^"]+"')  # nothing is fetched from elsewhere, whatever a scene asks for
 _MOST_UNPACKED = 40  # times the size of the archive: beyond it is no scene but a bomb
+_DEFLATED, _LEVEL = zipfile.ZIP_DEFLATED, 1  # the page waits for it; the file is a tenth larger than at the usual level
+_PIECE = 2**20
 
 
 def load_scene(scene: Any, path: Path, folder: Path) -> None:
@@ -39,13 +48,25 @@ def load_scene(scene: Any, path: Path, folder: Path) -> None:
                 description.unlink(missing_ok=True)
 
 
-def save_scene(scene: Any, path: Path) -> None:
-    """Write the scene as ``.mrb``. Raises ``OutputError``."""
-    scene.SetURL(str(path))
-    scene.SetRootDirectory(str(path.parent))
-    if not scene.WriteToMRB(str(path)) or not path.is_file():
-        path.unlink(missing_ok=True)
-        raise OutputError("The scene could not be written.", f"Free some space on the disk of {path.parent}.")
+async def save_scene(scene: Any, path: Path) -> None:
+    """Write the scene, as it is now, as ``.mrb``, into a folder with nothing else in it. Raises ``OutputError``.
+
+    Slicer's writers hold Python's interpreter: they do no more than put the parts down; compressing is a thread's.
+    """
+    bundle = path.parent / "parts" / path.stem
+    try:
+        bundle.mkdir(parents=True)
+        nodes = [node for node in nodes_of(scene, "vtkMRMLStorableNode") if node.GetSaveWithScene()]
+        for node in nodes:
+            node.AddDefaultStorageNode()
+        with _uncompressed([node.GetStorageNode() for node in nodes if node.GetStorageNode() is not None]):
+            if not scene.SaveSceneToSlicerDataBundleDirectory(str(bundle), None):
+                raise _no_room("scene", path)
+        await asyncio.to_thread(_zip, bundle, path)
+    except OSError as error:
+        raise output_error(path, error) from error
+    finally:
+        shutil.rmtree(bundle.parent, ignore_errors=True)
 
 
 def read_seg_nrrd(scene: Any, path: Path) -> Any:
@@ -59,14 +80,18 @@ def read_seg_nrrd(scene: Any, path: Path) -> Any:
     return node
 
 
-def write_seg_nrrd(segmentation: Any, path: Path) -> None:
-    """Write a segmentation node as ``.seg.nrrd``, points included. Raises ``OutputError``."""
+async def write_seg_nrrd(segmentation: Any, path: Path) -> None:
+    """Write a segmentation node, as it is now, as ``.seg.nrrd``, points included. Raises ``OutputError``."""
+    raw = path.with_name(f"raw.{path.name}")
     storage = slicer.vtkMRMLSegmentationStorageNode()
-    storage.SetFileName(str(path))
-    storage.SetCompressionParameter("gzip_fastest")  # the page waits for it; the file is a tenth larger
-    if not storage.WriteData(segmentation) or not path.is_file():
-        path.unlink(missing_ok=True)
-        raise OutputError("The segmentation could not be written.", f"Free some space on the disk of {path.parent}.")
+    storage.SetFileName(str(raw))
+    try:
+        with _uncompressed([storage]):
+            if not storage.WriteData(segmentation):
+                raise _no_room("segmentation", path)
+        await asyncio.to_thread(_compress, raw, path)
+    finally:
+        raw.unlink(missing_ok=True)
 
 
 def add_segments(segmentation: Any, file: SegmentationFile) -> None:
@@ -88,6 +113,58 @@ def copy_segments(source: Any, target: Any) -> None:
     inner = source.GetSegmentation()
     for key in list(inner.GetSegmentIDs()):
         target.GetSegmentation().CopySegmentFromSegmentation(inner, key)
+
+
+def nodes_of(scene: Any, kind: str) -> list[Any]:
+    """All nodes of a class, those of its children included."""
+    return [scene.GetNthNodeByClass(n, kind) for n in range(scene.GetNumberOfNodesByClass(kind))]
+
+
+@contextmanager
+def _uncompressed(storages: Sequence[Any]) -> Iterator[None]:
+    """Slicer's writers are quick for a while."""
+    before = [storage.GetUseCompression() for storage in storages]
+    for storage in storages:
+        storage.SetUseCompression(False)
+    try:
+        yield
+    finally:
+        for storage, compression in zip(storages, before, strict=True):
+            storage.SetUseCompression(compression)
+
+
+def _zip(bundle: Path, path: Path) -> None:
+    """Pack the folder of a scene, whose description is not to say that the parts were put down uncompressed."""
+    with written_atomically(path) as temporary, zipfile.ZipFile(temporary, "w", _DEFLATED, compresslevel=_LEVEL) as out:
+        for file in sorted(found for found in bundle.rglob("*") if found.is_file()):
+            if suffix_of(file) == ".seg.nrrd":
+                _check_complete(file, path)
+            elif suffix_of(file) == ".mrml":
+                file.write_bytes(file.read_bytes().replace(b'useCompression="0"', b'useCompression="1"'))
+            out.write(file, Path(bundle.name, file.relative_to(bundle)))
+
+
+def _compress(raw: Path, path: Path) -> None:
+    """Write an uncompressed NRRD file again, compressed."""
+    _check_complete(raw, path)
+    with written_atomically(path) as temporary, raw.open("rb") as source, temporary.open("wb") as target:
+        for line in iter(source.readline, b"\n"):  # up to the blank line, which ends the header
+            target.write(b"encoding: gzip\n" if line.startswith(b"encoding:") else line)
+        target.write(b"\n")
+        with gzip.GzipFile(fileobj=target, mode="wb", compresslevel=_LEVEL, filename="", mtime=0) as packed:
+            shutil.copyfileobj(source, packed, _PIECE)
+
+
+def _check_complete(file: Path, path: Path) -> None:
+    """Slicer's writer of segmentations does not tell when the disk is full."""
+    try:
+        read_nrrd_file(file)
+    except ReadError as error:
+        raise _no_room("segmentation", path) from error
+
+
+def _no_room(what: str, path: Path) -> OutputError:
+    return OutputError(f"The {what} could not be written.", f"Free some space on the disk of {path.parent}.")
 
 
 def _unpacked(path: Path, place: Path) -> Path:

@@ -12,10 +12,13 @@ from wslink.websocket import LinkProtocol  # type: ignore[import-untyped]
 
 
 class Tabs:
-    """Which tabs are connected, and which one shows the views. ``changed`` is called with that one ('' for none)."""
+    """Which tabs are connected, and which one shows the views.
 
-    def __init__(self, changed: Callable[[str], None]) -> None:
-        self._changed = changed
+    ``changed`` is called with that one ('' for none), ``gone`` with a tab that was closed or reloaded.
+    """
+
+    def __init__(self, changed: Callable[[str], None], gone: Callable[[str], None]) -> None:
+        self._changed, self._gone = changed, gone
         self._names: dict[str, str] = {}  # connection -> the name that the tab made up for itself
         self.active = ""
 
@@ -33,7 +36,10 @@ class Tabs:
     def closed(self, connection: str) -> None:
         """A connection is gone; the tab that waited longest goes on."""
         name = self._names.pop(connection, None)
-        if name is not None and name == self.active and name not in self._names.values():
+        if name is None or name in self._names.values():
+            return
+        self._gone(name)
+        if name == self.active:
             self._activate(next(iter(self._names.values()), ""))
 
     def _activate(self, name: str) -> None:

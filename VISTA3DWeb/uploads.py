@@ -7,6 +7,8 @@ import errno
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
@@ -70,22 +72,35 @@ class Exchange:
         self._offers[key] = path
         return f"download/{key}/{quote(path.name)}"
 
-    def fresh_folder(self) -> Path:
-        """An empty folder for a file that is going to be offered. Raises ``OutputError``."""
+    def forget(self, tab: str) -> None:
+        """A tab has gone: what it was uploading is not needed any more. Its batches begin with its name."""
+        for name in [name for name in self._batches if name.startswith(tab)]:
+            self._drop(name)
+
+    @contextmanager
+    def outgoing(self) -> Iterator[Path]:
+        """An empty folder for a file that is going to be offered; it goes when that fails. Raises ``OutputError``."""
         folder = self._folder / f"out_{secrets.token_hex(6)}"
         try:
             folder.mkdir(parents=True)
         except OSError as error:
             raise _no_room(error, self._folder) from error
-        return folder
+        try:
+            yield folder
+        except VISTA3DError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     async def _receive(self, request: web.Request) -> web.Response:
-        name = request.match_info["batch"]
+        name, stored = request.match_info["batch"], False
         try:
             await self._store(name, request)
+            stored = True
         except VISTA3DError as error:
-            self._drop(name)
             return web.json_response({"message": error.message, "fix": error.fix}, status=422)
+        finally:
+            if not stored:  # refused, or the page has gone away
+                self._drop(name)
         return web.json_response({})
 
     async def _store(self, name: str, request: web.Request) -> None:

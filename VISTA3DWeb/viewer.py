@@ -53,7 +53,7 @@ class Viewer:
         self._messages = Messages(server.state)
         self._presenter = Presenter(server, self.workbench, self._messages)
         self._exchange = Exchange(_made(folder / "exchange"), options.upload_limit)
-        self._tabs = Tabs(self._tab_changed)
+        self._tabs = Tabs(self._tab_changed, self._tab_gone)
         self.opener = Opener(
             self.app.scene,
             self.workbench,
@@ -64,7 +64,7 @@ class Viewer:
             choose=self._choose_series,
             failed=self._presenter.fail,
         )
-        self._warmer = Warmer(self.workbench)
+        self._warmer = Warmer(self.workbench, self._rehearsing)
         self._region = Region(self.app.scene, self._region_changed)
         self._actions = Actions(
             server,
@@ -135,6 +135,10 @@ class Viewer:
             shown = self.workbench.volume is not None
             state[slice_key(view.get_singleton_tag())] = slice_values(view, shown=shown)
 
+    def _rehearsing(self, now: bool) -> None:
+        with self._server.state as state:
+            state.warming = now
+
     def _set_opening(self, text: str) -> None:
         self._presenter.opening = text
         self._presenter.show()
@@ -151,6 +155,10 @@ class Viewer:
     def _tab_changed(self, name: str) -> None:
         with self._server.state as state:
             state.active_tab = name
+
+    def _tab_gone(self, name: str) -> None:
+        self._exchange.forget(name)
+        self._presenter.upload_ended()
 
     def _unexpected(self, error: BaseException) -> None:
         if isinstance(error, VISTA3DError):

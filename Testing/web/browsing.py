@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import math
 import os
 import re
@@ -23,6 +24,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = int(os.environ.get("VISTA3D_PATIENCE", "120")) * 1000  # ms; a busy machine is no failure
+_NUMBERS = itertools.count(1)
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -119,6 +121,13 @@ def run_alone(coroutine: Any) -> Any:
     """Run a coroutine to its end in a thread of its own: Playwright keeps an event loop running in this one."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, coroutine).result()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait on the running loop until something holds."""
+    async with asyncio.timeout(PATIENCE / 1000):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 class Screen:
@@ -263,8 +272,7 @@ class Screen:
         for name, value in (("live", True), ("preview_enabled", False), ("smooth", False)):
             self.trigger("option", name, value)
         self.trigger("set_policy", "KEEP_OTHERS")
-        for segment in self.state("segments"):
-            self.trigger("remove", segment["id"])
+        self.remove_segments()
         for message in self.state("messages"):
             self.trigger("close_message", message["n"])
         self.trigger("show_region", False)
@@ -277,6 +285,29 @@ class Screen:
         self.wait("!s.dialog && !s.class_search && !s.region")
         self.trigger("fit_all")
         self.idle()
+
+    def open_in_place_of_all(self, address: str, ct: Path) -> str:
+        """Load the page and upload a CT in place of whatever is open; returns its name, which no other has."""
+        self.open(address)
+        self.wait("!s.activity && s.model")
+        return self.replace_all(ct)
+
+    def replace_all(self, ct: Path) -> str:
+        """Upload a CT in place of whatever is open; returns its name, which no other has."""
+        self.remove_segments()
+        name = f"askew_{next(_NUMBERS)}"
+        copy = ct.with_name(f"{name}.nii.gz")
+        shutil.copyfile(ct, copy)
+        self.upload(copy)
+        self.wait("s.volume?.name === a", name)
+        self.wait_ready()
+        return name
+
+    def remove_segments(self) -> None:
+        """Take all segments away."""
+        for segment in self.state("segments"):
+            self.trigger("remove", segment["id"])
+        self.wait("!s.segments.length")
 
     def place_points(self, sign: str = "positive") -> None:
         """Press + or -."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import run_alone
+from browsing import run_alone, until
 
 from VISTA3DLib.client import Handlers, WorkerClient
 from VISTA3DWeb.transport import AsyncioTransport
@@ -23,12 +21,6 @@ print("up", flush=True)
 sys.stdin.read()
 signal.pause()
 """
-
-
-async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 class Listener:

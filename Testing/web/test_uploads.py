@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
-from browsing import run_alone
+from browsing import run_alone, until
 from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from VISTA3DLib.errors import ReadError
+from VISTA3DLib.errors import OutputError, ReadError
 from VISTA3DWeb.uploads import Exchange, _inside
 
 BATCH = "abcdef0123456789"
@@ -127,15 +128,17 @@ def test_a_full_disk_is_a_message_and_leaves_nothing(tmp_path: Path, monkeypatch
 
 def test_an_offered_file_can_be_fetched_until_the_next_one_is_offered(tmp_path: Path) -> None:
     async def visit(session: aiohttp.ClientSession, base: str, subject: Exchange) -> None:
-        first = subject.fresh_folder() / "my seg.seg.nrrd"
-        first.write_bytes(b"NRRD0004")
+        with subject.outgoing() as folder:
+            first = folder / "my seg.seg.nrrd"
+            first.write_bytes(b"NRRD0004")
         address = subject.offer(first)
         async with session.get(f"{base}/{address}") as answer:
             assert await answer.read() == b"NRRD0004"
             assert "attachment" in answer.headers["Content-Disposition"]
             assert answer.headers["Cache-Control"] == "no-store"
-        second = subject.fresh_folder() / "b.nii.gz"
-        second.write_bytes(b"x")
+        with subject.outgoing() as folder:
+            second = folder / "b.nii.gz"
+            second.write_bytes(b"x")
         subject.offer(second)
         assert not first.exists()
         async with session.get(f"{base}/{address}") as answer:
@@ -149,6 +152,50 @@ def test_an_upload_that_was_given_up_is_removed(tmp_path: Path) -> None:
         await put(session, base, "a.bin", b"x")
         async with session.delete(f"{base}/upload/{BATCH}") as answer:
             assert answer.status == 200
+        assert not list(tmp_path.iterdir())
+
+    exchange(tmp_path, visit)
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    subject = Exchange(tmp_path, 1)
+
+    def half_written() -> None:
+        with subject.outgoing() as folder:
+            (folder / "half of it").write_bytes(b"x")
+            raise OutputError("The disk is full.", "Free some space.")
+
+    with pytest.raises(OutputError, match="full"):
+        half_written()
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_upload_whose_page_goes_away_in_the_middle_is_removed(tmp_path: Path) -> None:
+    async def visit(session: aiohttp.ClientSession, base: str, subject: Exchange) -> None:
+        sent, gone = asyncio.Event(), asyncio.Event()
+
+        async def half() -> AsyncIterator[bytes]:
+            yield bytes(1000)
+            sent.set()
+            await gone.wait()
+
+        uploading = asyncio.ensure_future(session.put(f"{base}/upload/{BATCH}/a.bin", data=half()))
+        await sent.wait()
+        await until(lambda: any(path.is_file() for path in tmp_path.rglob("*")))
+        uploading.cancel()
+        await until(lambda: not list(tmp_path.iterdir()))
+        with pytest.raises(ReadError):
+            subject.take(BATCH)
+
+    exchange(tmp_path, visit)
+
+
+def test_what_a_tab_had_uploaded_goes_with_it_and_what_others_did_stays(tmp_path: Path) -> None:
+    async def visit(session: aiohttp.ClientSession, base: str, subject: Exchange) -> None:
+        await put(session, base, "a.bin", b"x")
+        subject.forget("another")
+        assert list(tmp_path.iterdir())
+        subject.forget(BATCH[:12])
         assert not list(tmp_path.iterdir())
 
     exchange(tmp_path, visit)
