@@ -35,21 +35,19 @@ def address(options: ViewerOptions, port: int) -> str:
 
 
 def free_port(options: ViewerOptions) -> int:
-    """The port to serve on; raises ``SettingsError`` when the one that was asked for is taken."""
-    wanted = options.port
-    for port in [wanted] if wanted is not None else [DEFAULT_PORT, 0]:
-        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            if sys.platform != "win32":
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((options.host, port))
-                return int(probe.getsockname()[1])
-            except OSError as error:
-                problem = error
-    raise SettingsError(
-        f"Port {wanted} of {options.host} cannot be used: {problem.strerror}.", "Give another --port, or 0 for any."
-    )
+    """The port to bind to, 0 to let the system choose; raises ``SettingsError`` when the one asked for is taken."""
+    wanted = DEFAULT_PORT if options.port is None else options.port
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        if sys.platform != "win32":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((options.host, wanted))
+        except OSError as error:
+            if options.port is None:
+                return 0
+            raise _unusable(options, error) from error
+    return wanted
 
 
 async def _serve(options: ViewerOptions, port: int, say: Callable[[str], None]) -> None:
@@ -74,10 +72,13 @@ async def _serve(options: ViewerOptions, port: int, say: Callable[[str], None]) 
         timeout=0,
     )
     try:
-        await server.ready
-        say(address(options, port))
+        try:
+            await server.ready
+        except OSError as error:  # taken since it was looked at
+            raise _unusable(options, error) from error
+        say(address(options, server.port))
         if options.open_page:
-            webbrowser.open(address(options, port))
+            webbrowser.open(address(options, server.port))
         await viewer.begin()
         waiting = asyncio.ensure_future(stopped.wait())
         await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -86,6 +87,12 @@ async def _serve(options: ViewerOptions, port: int, say: Callable[[str], None]) 
         await viewer.close()
         await server.stop()
         logging.getLogger(__name__).info("The viewer has ended.")
+
+
+def _unusable(options: ViewerOptions, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"Port {options.port} of {options.host} cannot be used: {error.strerror}.", "Give another --port, or 0 for any."
+    )
 
 
 def _on_signals(stopped: asyncio.Event) -> None:

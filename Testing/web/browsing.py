@@ -99,6 +99,13 @@ class ViewerProcess:
         """The process id of the viewer."""
         return self._process.pid
 
+    def port(self) -> int:
+        """The port that it listens on; behind a proxy the address tells another."""
+        import psutil
+
+        sockets = psutil.Process(self.pid).net_connections(kind="tcp")
+        return next(int(socket.laddr.port) for socket in sockets if socket.status == psutil.CONN_LISTEN)
+
     def worker_pids(self) -> list[int]:
         """The processes that the viewer started."""
         import psutil

@@ -13,39 +13,57 @@ from aiohttp import web
 _OWN = {"host", "connection", "transfer-encoding", "content-length", "content-encoding", "keep-alive", "upgrade"}
 
 
-@contextmanager
-def proxy(target: str, prefix: str, *, port: int) -> Iterator[None]:
-    """Serve ``target`` under ``http://127.0.0.1:PORT/prefix/`` in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    started, stop = threading.Event(), asyncio.Event()
+class PrefixProxy:
+    """Shows ``target`` (``http://127.0.0.1:PORT``, set when it is known) under ``http://127.0.0.1:{port}/PREFIX/``."""
 
-    async def run() -> None:
+    def __init__(self, prefix: str) -> None:
+        self.port, self.target = 0, ""
+        self._prefix = prefix
+        self._started, self._stop = threading.Event(), asyncio.Event()
+
+    async def serve(self) -> None:
+        """Serve on a port that the system chooses, until ``stop``."""
         async with aiohttp.ClientSession(auto_decompress=False) as session:
 
             async def handle(request: web.Request) -> web.StreamResponse:
-                address = target.rstrip("/") + "/" + request.match_info["rest"]
+                address = f"{self.target}/{request.match_info['rest']}"
                 address += f"?{request.query_string}" if request.query_string else ""
                 if request.headers.get("Upgrade", "").lower() == "websocket":
                     return await _socket(session, request, address)
                 return await _forward(session, request, address)
 
             app = web.Application(client_max_size=2**30)
-            app.router.add_route("*", f"/{prefix}/{{rest:.*}}", handle)
+            app.router.add_route("*", f"/{self._prefix}/{{rest:.*}}", handle)
             runner = web.AppRunner(app)
             await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", port).start()
-            started.set()
-            await stop.wait()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            self.port = runner.addresses[0][1]
+            self._started.set()
+            await self._stop.wait()
             await runner.cleanup()
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
+    def wait(self) -> None:
+        """Wait until it serves."""
+        assert self._started.wait(60)
+
+    def stop(self) -> None:
+        """To be called in its loop."""
+        self._stop.set()
+
+
+@contextmanager
+def proxy(prefix: str) -> Iterator[PrefixProxy]:
+    """A proxy that serves in a thread of its own."""
+    loop, running = asyncio.new_event_loop(), PrefixProxy(prefix)
+    thread = threading.Thread(target=lambda: loop.run_until_complete(running.serve()), daemon=True)
     thread.start()
-    started.wait(30)
+    running.wait()
     try:
-        yield
+        yield running
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        loop.call_soon_threadsafe(running.stop)
         thread.join(30)
+        loop.close()
 
 
 async def _forward(session: aiohttp.ClientSession, request: web.Request, address: str) -> web.Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 from browsing import Screen, ViewerProcess
@@ -12,12 +11,11 @@ from prefix_proxy import proxy
 def test_behind_a_proxy_under_a_path_with_its_token_one_clicks_uploads_and_downloads(
     screen: Screen, tmp_path: Path, small_ct: Path
 ) -> None:
-    own, port = free_ports(2)
-    origin = f"http://127.0.0.1:{port}"
-    place = tmp_path / "viewer"
-    viewer = ViewerProcess(place, "--origin", f"{origin}/some/where", "--token", "of-the-test", "--port", str(own))
-    try:
-        with proxy(f"http://127.0.0.1:{own}", "some/where", port=port):
+    with proxy("some/where") as gate:
+        origin = f"http://127.0.0.1:{gate.port}"
+        viewer = ViewerProcess(tmp_path / "viewer", "--origin", f"{origin}/some/where", "--token", "of-the-test")
+        gate.target = f"http://127.0.0.1:{viewer.port()}"
+        try:
             answer = screen.page.goto(f"{origin}/some/where/")
             assert answer.status == 403
             assert viewer.address == f"{origin}/some/where/?token=of-the-test"
@@ -31,17 +29,6 @@ def test_behind_a_proxy_under_a_path_with_its_token_one_clicks_uploads_and_downl
             assert screen.download("Label map (.nii.gz)", tmp_path).stat().st_size > 100
             screen.page.reload()
             screen.wait("s.active_tab === s.my_tab && s.segments.length === 1")
-        assert viewer.stop() == 0
-    finally:
-        viewer.kill()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+            assert viewer.stop() == 0
+        finally:
+            viewer.kill()
