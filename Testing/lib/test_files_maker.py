@@ -25,9 +25,7 @@ from VISTA3DLib.volume import Volume
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 SMALL = (11, 13, 9)
-TILT = np.array(
-    [[0.8, 0, 0], [0, 0.7, -0.9], [0, 0, 2.5]]
-)  # a gantry that leans by 20 degrees
+TILT = np.array([[0.8, 0, 0], [0, 0.7, -0.9], [0, 0, 2.5]])  # a gantry that leans by 20 degrees
 LIVER, SPLEEN, RIGHT_KIDNEY, AORTA, VESSEL, TUMOR, RIB = 1, 3, 5, 6, 25, 26, 63
 
 
