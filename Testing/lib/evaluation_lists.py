@@ -1,7 +1,8 @@
-"""Small labelled cases in data lists, for the tests of the evaluation."""
+"""Small labelled cases in data lists for the tests of the evaluation, the usual settings, the rows that come out."""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from odd_volumes import blobs, odd_affine
 
+from VISTA3DLib.evaluation.outputs import Outputs
+from VISTA3DLib.evaluation.settings import EvaluationSettings
+
+AUTO = EvaluationSettings(protocol="auto")
+CLICKS = EvaluationSettings(protocol="clicks", clicks=3)
 SHAPES = {"anisotropic": (53, 49, 7)}  # a few windows of the small network
 
 
@@ -42,3 +48,8 @@ def write_list(folder: Path, entries: Sequence[Mapping[str, Any]], **more: Any) 
 def labels_of(folder: Path, name: str) -> npt.NDArray[np.uint8]:
     """The label map of a case."""
     return np.asarray(nibabel.load(folder / f"{name}_label.nii.gz").dataobj).astype(np.uint8)
+
+
+def rows_in(outputs: Outputs) -> list[dict[str, str]]:
+    """The rows of ``results.csv``."""
+    return list(csv.DictReader(outputs.files[1].read_text(encoding="utf-8").splitlines()))
