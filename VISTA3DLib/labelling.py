@@ -1,4 +1,4 @@
-"""From blended features to labels: which class wins each voxel, or which classes it belongs to (spec 2.3)."""
+"""From blended features to labels: which class wins each voxel, or which classes it belongs to."""
 
 from __future__ import annotations
 
