@@ -349,7 +349,7 @@ class _Util:
         return bool(self._host.scene.WriteToMRB(path, None, None))
 
     def loadScene(self, path: str) -> bool:
-        return bool(self._host.scene.ReadFromMRB(path, True, None))
+        return bool(self._host.scene.ReadFromMRB(path, False, None))  # adds to what is there, as Slicer does
 
     def reloadScriptedModule(self, name: str) -> None:
         self._host.dialogs.append(f"reload: {name}")

@@ -9,6 +9,8 @@ from typing import Any
 import api_lists
 import standin_ctk
 import standin_mrml
+import standin_selector
+import standin_table
 import wrap
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QWidget
@@ -19,8 +21,8 @@ STANDINS: dict[str, type[QWidget]] = {
         standin_ctk.ctkCollapsibleButton,
         standin_ctk.ctkSearchBox,
         standin_mrml.qMRMLWidget,
-        standin_mrml.qMRMLNodeComboBox,
-        standin_mrml.qMRMLSegmentsTableView,
+        standin_selector.qMRMLNodeComboBox,
+        standin_table.qMRMLSegmentsTableView,
     )
 }
 

@@ -27,6 +27,7 @@ class SceneWatch:
         self._scene.add(scene, scene.EndCloseEvent, self._scene_ready)
         self._scene.add(scene, scene.EndImportEvent, self._scene_ready)
         self._scene.add(scene, scene.EndRestoreEvent, self._scene_ready)
+        self._scene.add_with_node(scene, scene.NodeAboutToBeRemovedEvent, self._node_leaves)
         self._scene.add_with_node(scene, scene.NodeRemovedEvent, self._node_removed)
 
     def volume_changed(self) -> None:
@@ -72,17 +73,23 @@ class SceneWatch:
             self._points.show()
             self._bench.mark()
 
-    def _node_removed(self, node: Any) -> None:
+    def _node_leaves(self, node: Any) -> None:
+        """Before selectors of nodes look for another one: that a CT is deleted is no choice of the next one."""
         if self._closing or self._bench.closed:
             return
         with self._bench.guarded():
-            self._bench.forget_ledger(node)
             if node is self._bench.volume:
                 self._let_go_of_volume()
                 self._bench.said.emit(f"The volume '{node.GetName()}' was deleted.")
             elif node is self._bench.segmentation:
                 self._let_go_of_segmentation()
-            elif node is self._points.preview_node.node:
+
+    def _node_removed(self, node: Any) -> None:
+        if self._closing or self._bench.closed:
+            return
+        with self._bench.guarded():
+            self._bench.forget_ledger(node)
+            if node is self._points.preview_node.node:
                 self._points.stop()
             elif self._points.nodes.owns(node):
                 self._bench.later(0.0, self._reopen_points)

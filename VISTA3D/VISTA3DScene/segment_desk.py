@@ -16,7 +16,7 @@ from VISTA3DScene.frames import frame_map, to_world, volume_grid
 from VISTA3DScene.lattice import BoolArray, LatticeMask, on_lattice
 from VISTA3DScene.ledger import Action
 from VISTA3DScene.prompts import Prompts, prompts_of
-from VISTA3DScene.segment_masks import LABELMAP
+from VISTA3DScene.segment_masks import LABELMAP, reference_image
 from VISTA3DScene.styles import class_of, class_style, names_in, new_style
 from VISTA3DScene.tags import PROMPTS_TAG
 
@@ -57,23 +57,17 @@ class SegmentDesk:
         """All segments, in order."""
         return tuple(self._info(i) for i in self._bench.segment_ids())
 
-    def ensure_segmentation(self) -> Any:
-        """The segmentation; one for the volume is made if there is none."""
-        bench = self._bench
-        if bench.segmentation is not None:
-            return bench.segmentation
-        volume = bench.needed_volume()
-        node = bench.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{volume.GetName()} segmentation")
-        node.CreateDefaultDisplayNodes()
-        node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())  # first: the geometry is given in its frame
-        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
-        node.GetSegmentation().SetSourceRepresentationName(LABELMAP)
-        return node
-
     def ensure_chosen(self) -> None:
-        """Make and choose a segmentation if there is none."""
-        if self._bench.segmentation is None:
-            self._choose(self.ensure_segmentation())
+        """Make and choose a segmentation if there is none; a blank one gets the place of the volume."""
+        bench = self._bench
+        if bench.segmentation is None:
+            volume = bench.needed_volume()
+            node = bench.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{volume.GetName()} segmentation")
+            node.CreateDefaultDisplayNodes()
+            _lay_on(node, volume)
+            self._choose(node)
+        elif bench.volume is not None and _is_blank(bench.segmentation):
+            _lay_on(bench.segmentation, bench.volume)
 
     def add(self, action: Action, class_id: int | None, name: str) -> str:
         """Add an empty segment within an action; returns its id. Raises ``ClassError`` for an unknown class."""
@@ -214,3 +208,16 @@ class SegmentDesk:
         self._bench.segment(segment_id)
         display = self._bench.segmentation.GetDisplayNode()
         return display if isinstance(display, slicer.vtkMRMLSegmentationDisplayNode) else None
+
+
+def _is_blank(segmentation: Any) -> bool:
+    """Whether a segmentation has no segment, and no place yet."""
+    placed = segmentation.GetTransformNodeID() is not None or reference_image(segmentation) is not None
+    return not placed and segmentation.GetSegmentation().GetNumberOfSegments() == 0
+
+
+def _lay_on(segmentation: Any, volume: Any) -> None:
+    """Give a segmentation the grid and the transform of a volume."""
+    segmentation.SetAndObserveTransformNodeID(volume.GetTransformNodeID())  # first: the grid is given in its frame
+    segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    segmentation.GetSegmentation().SetSourceRepresentationName(LABELMAP)

@@ -37,9 +37,9 @@ class Observers:
     def __init__(self) -> None:
         self._held: list[tuple[Any, int]] = []
 
-    def add(self, subject: Any, event: Any, callback: Callable[[Any, str], None]) -> None:
-        """Observe an event until ``close``."""
-        self._held.append((subject, subject.AddObserver(event, callback)))
+    def add(self, subject: Any, event: Any, callback: Callable[[Any, str], None], priority: float = 0.0) -> None:
+        """Observe an event until ``close``; those with a higher priority hear of it first."""
+        self._held.append((subject, subject.AddObserver(event, callback, priority)))
 
     def add_with_node(self, subject: Any, event: Any, callback: Callable[[Any], None]) -> None:
         """Observe an event that brings an object; the callback gets the object only."""

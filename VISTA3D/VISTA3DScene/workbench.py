@@ -95,6 +95,11 @@ class Workbench(SegmentMembers, PointMembers):
         """Whether anything goes on."""
         return self._jobs.state is not State.IDLE
 
+    @property
+    def writing(self) -> bool:
+        """Whether the segmentation is being changed right now: what its observers hear is our own doing."""
+        return self._bench.writing
+
     def load_model(self, weights: str, *, device: str = "auto", precision: str = "auto") -> None:
         """Load a model by its catalogue id or from a file."""
         with self._bench.guarded():
@@ -132,6 +137,8 @@ class Workbench(SegmentMembers, PointMembers):
             if segmentation is self._bench.segmentation:
                 return
             self._points.stop()
+            if segmentation is not None and segmentation.GetDisplayNode() is None:  # as one that a selector made
+                segmentation.CreateDefaultDisplayNodes()
             self._bench.segmentation, self._bench.selected = segmentation, None
             self._watch.segmentation_changed()
             self._points.show()

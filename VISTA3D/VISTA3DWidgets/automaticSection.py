@@ -14,7 +14,7 @@ from VISTA3DLib.errors import VISTA3DError
 from VISTA3DLib.weights import catalogue_of
 from VISTA3DWidgets.classTree import ClassTree
 from VISTA3DWidgets.panelState import REGION
-from VISTA3DWidgets.part import Part
+from VISTA3DWidgets.part import CHOSEN, Part
 
 if TYPE_CHECKING:
     from VISTA3DWidgets.panel import Panel
@@ -40,7 +40,8 @@ class AutomaticSection(Part):
         self.connect(ui.setSelector, "activated(int)", self.onSetActivated)
         self.connect(ui.searchBox, "textChanged(QString)", self.onSearch)
         self.connect(ui.clearChoiceButton, "clicked()", self.clearChoice)
-        self.connect(ui.roiSelector, "currentNodeChanged(vtkMRMLNode*)", self.onRegionChanged)
+        for signal in CHOSEN:
+            self.connect(ui.roiSelector, signal, self.onRegionChanged)
         self.connect(ui.roiSelector, "nodeAddedByUserAction(vtkMRMLNode*)", self.onRegionAdded)
         self.connect(ui.overlappingCheckBox, "toggled(bool)", self.onOverlapping)
         self.connect(ui.runButton, "clicked()", self.runOrCancel)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from VISTA3DLib.errors import VolumeError
 from VISTA3DWidgets.comparison import COLUMNS, Question, questions, rows, summary
+from VISTA3DWidgets.part import CHOSEN
 from VISTA3DWidgets.sideWorker import SideWorker
 from VISTA3DWidgets.tables import Plot, fillTable
 from VISTA3DWidgets.workerSection import WorkerSection
@@ -29,7 +30,8 @@ class EvaluateSection(WorkerSection):
         self._answers: list[Mapping[str, Any]] = []
         self.connect(self.ui.compareButton, "clicked()", self.startOrCancel)
         for selector in (self.ui.referenceSelector, self.ui.comparedSelector):
-            self.connect(selector, "currentNodeChanged(vtkMRMLNode*)", self.onChosen)
+            for signal in CHOSEN:
+                self.connect(selector, signal, self.onChosen)
 
     def onChosen(self, _node: Any) -> None:
         """Another segmentation was chosen."""

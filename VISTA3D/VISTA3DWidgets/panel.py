@@ -27,6 +27,8 @@ from VISTA3DWidgets.shortcuts import Shortcuts
 from VISTA3DWidgets.sideWorker import SideWorker
 from VISTA3DWidgets.statusSection import StatusSection
 
+AFTER_SELECTORS = -1.0  # a priority: Slicer's selectors of nodes fill themselves at the same events
+
 
 class Panel:
     """Builds the sections over the widgets of the ``.ui`` file ``root``; ``logic`` gives the parameter node.
@@ -42,7 +44,7 @@ class Panel:
         self.preferences = Preferences()
         self.state = PanelState(logic)
         self.refreshing, self.closed = False, False
-        self._loading = False
+        self.loading = False  # a scene: what it says was chosen counts, nothing else
         self.leaving: list[SideWorker] = []  # those that are about to be closed
         self._folder = qt.QTemporaryDir()
         folder = Path(self._folder.path())
@@ -82,8 +84,8 @@ class Panel:
         self._observers = Observers()
         self._observers.add(self.scene, self.scene.StartCloseEvent, self._onSceneStartsClosing)
         self._observers.add(self.scene, self.scene.StartImportEvent, self._onSceneStartsLoading)
-        self._observers.add(self.scene, self.scene.EndCloseEvent, self._onSceneChanged)
-        self._observers.add(self.scene, self.scene.EndImportEvent, self._onSceneChanged)
+        for event in (self.scene.EndCloseEvent, self.scene.EndImportEvent):
+            self._observers.add(self.scene, event, self._onSceneChanged, AFTER_SELECTORS)
 
     def enter(self) -> None:
         """The module is opened."""
@@ -168,7 +170,7 @@ class Panel:
 
     def _remember(self) -> None:
         """Keep what is chosen now with the scene."""
-        if self.scene.IsClosing() or self._loading:  # what the loaded scene says counts
+        if self.scene.IsClosing() or self.loading:
             return
         for role, node in ((VOLUME, self.workbench.volume), (SEGMENTATION, self.workbench.segmentation)):
             if self.state.reference(role) is not node:
@@ -179,9 +181,9 @@ class Panel:
         self.points.placeMode.stop()
 
     def _onSceneStartsLoading(self, _caller: Any, _event: str) -> None:
-        self._loading = True
+        self.loading = True
 
     def _onSceneChanged(self, _caller: Any, _event: str) -> None:
-        self._loading = False
+        self.loading = False
         self.restore()
         self.refresh()

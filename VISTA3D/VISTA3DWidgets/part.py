@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from VISTA3DWidgets.panel import Panel
 
+# Signals of a selector of nodes. The first one comes only where the text changes, and two nodes may have one name.
+CHOSEN = ("currentNodeChanged(vtkMRMLNode*)", "nodeActivated(vtkMRMLNode*)")
+
 
 class Part:
     """Base of the sections. ``refresh`` shows what is true now; slots do something and never fail the panel."""
@@ -27,8 +30,10 @@ class Part:
 
     @property
     def listening(self) -> bool:
-        """False while the panel itself sets its widgets, and after it was closed: slots do nothing then."""
-        return not self.panel.refreshing and not self.panel.closed
+        """False where no person did it: slots do nothing then. That is while the panel itself sets its widgets, after
+        it was closed, and while selectors are emptied and filled anew because a scene is loaded or closed."""
+        panel = self.panel
+        return not (panel.refreshing or panel.closed or panel.loading or panel.scene.IsClosing())
 
     def connect(self, widget: Any, signal: str, slot: Any) -> None:
         """Connect by the full signature; ``close`` disconnects."""

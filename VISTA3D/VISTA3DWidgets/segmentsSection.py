@@ -99,8 +99,8 @@ class SegmentsSection(Part):
                 self.panel.preferences.set("Overwrite", POLICIES[index][0].name)
 
     def onSelectionChanged(self) -> None:
-        """Another row of the table was chosen."""
-        if self.listening:
+        """Another row of the table was chosen. While a segment is removed here, the table does that by itself."""
+        if self.listening and not self.workbench.writing:
             with self.usable():
                 chosen = list(self.ui.segmentsTable.selectedSegmentIDs())
                 if chosen and chosen[0] != self.workbench.selected:

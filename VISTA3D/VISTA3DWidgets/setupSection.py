@@ -15,7 +15,7 @@ from VISTA3DLib.errors import VISTA3DError
 from VISTA3DLib.weights import WeightsCatalogue, WeightsEntry, find_weights, is_accepted
 from VISTA3DWidgets.packageCheck import PackageCheck
 from VISTA3DWidgets.packages import installPackages, missingPackages
-from VISTA3DWidgets.part import Part
+from VISTA3DWidgets.part import CHOSEN, Part
 from VISTA3DWidgets.workerEnvironment import findPython, isSlicersOwn
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class SetupSection(Part):
         self._fillDevices({"cpu": "CPU"})
         self.connect(ui.volumeSelector, "currentNodeChanged(vtkMRMLNode*)", self.onVolumeChanged)
         self.connect(ui.volumeSelector, "nodeActivated(vtkMRMLNode*)", self.onVolumeActivated)
-        self.connect(ui.segmentationSelector, "currentNodeChanged(vtkMRMLNode*)", self.onSegmentationChanged)
+        for signal in CHOSEN:
+            self.connect(ui.segmentationSelector, signal, self.onSegmentationChanged)
         self.connect(ui.modelSelector, "activated(int)", self.onModelActivated)
         self.connect(ui.modelFileButton, "clicked()", self.onModelFile)
         self.connect(ui.deviceSelector, "activated(int)", self.onDeviceActivated)
@@ -165,6 +166,7 @@ class SetupSection(Part):
     def onVolumeActivated(self, node: Any) -> None:
         """A person chose a CT by hand: show it."""
         if self.listening and node is not None:
+            self.onVolumeChanged(node)
             with self.usable():
                 slicer.util.setSliceViewerLayers(background=node)
 
