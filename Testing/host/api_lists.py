@@ -11,7 +11,6 @@ from typing import Any
 # Value types that come out of listed members. What is used of them was seen to work in a running Slicer.
 PLAIN_CLASSES = {
     "QByteArray": frozenset({"data", "size"}),
-    "QAction": frozenset({"setEnabled", "setText", "enabled", "text", "connect"}),
     "QItemSelection": frozenset[str](),
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 TARGET = Path(__file__).with_name("slicer_api.json")
 
 QT_CLASSES = (
-    "QCheckBox", "QComboBox", "QFileDialog", "QFormLayout", "QIcon", "QKeySequence", "QLabel", "QLineEdit",
+    "QAction", "QCheckBox", "QComboBox", "QFileDialog", "QFormLayout", "QIcon", "QKeySequence", "QLabel", "QLineEdit",
     "QProcess", "QProcessEnvironment", "QProgressBar", "QPushButton", "QSettings", "QShortcut", "QSlider", "QSpinBox",
     "QTemporaryDir", "QTimer", "QToolButton", "QTreeWidget", "QTreeWidgetItem", "QPlainTextEdit", "QHeaderView",
     "QHBoxLayout", "QVBoxLayout", "QGridLayout", "QDesktopServices", "QUrl", "QSize", "QColor", "QGroupBox",

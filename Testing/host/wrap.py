@@ -67,6 +67,8 @@ class Wrapped:
             raise AttributeError(f"The real class {public_class(type(raw)).__name__} has no member '{name}'.")
         if name == "delete":
             return _Deleter(raw)
+        if name == "findChildren":
+            return functools.partial(find_children, raw)
         if isinstance(raw, QObject) and raw.metaObject().indexOfProperty(name) >= 0:
             return wrap(raw.property(name))
         member = getattr(raw, name)
@@ -98,6 +100,11 @@ class Wrapped:
 
     def __repr__(self) -> str:
         return f"<{type(self._raw).__name__} at host>"
+
+
+def find_children(raw: Any, kind: QtClass) -> tuple[Any, ...]:
+    """All objects of a class below another one; PythonQt wants the class."""
+    return tuple(wrap(child) for child in raw.findChildren(kind.raw))
 
 
 def wrap(value: Any) -> Any:

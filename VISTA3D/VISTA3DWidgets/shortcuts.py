@@ -10,6 +10,7 @@ import slicer
 from VISTA3DScene.shortcuts import SHORTCUTS
 
 from VISTA3DWidgets.part import Part
+from VISTA3DWidgets.rivals import OURS, Rivals
 
 if TYPE_CHECKING:
     from VISTA3DWidgets.panel import Panel
@@ -22,6 +23,8 @@ class Shortcuts(Part):
         super().__init__(panel)
         self._enabled = False
         self._keys: list[Key] = []
+        self._window = slicer.util.mainWindow() or panel.root
+        self._rivals = Rivals(self._window)
         self._actions: dict[str, Callable[[], None]] = {
             "place_positive": panel.points.placePositive,
             "place_negative": panel.points.placeNegative,
@@ -50,6 +53,7 @@ class Shortcuts(Part):
     @enabled.setter
     def enabled(self, on: bool) -> None:
         self._enabled = on
+        self._mindRivals()
         self.refresh()
 
     def keysOf(self, action: str) -> str:
@@ -90,7 +94,8 @@ class Shortcuts(Part):
             key.shortcut.setEnabled(self._enabled and (waiting or key.action != "accept"))
 
     def close(self) -> None:
-        """Remove all of them."""
+        """Remove all of them, and give their keys back."""
+        self._rivals.restore()
         for key in self._keys:
             key.close()
         self._keys.clear()
@@ -100,12 +105,19 @@ class Shortcuts(Part):
         for key in self._keys:
             key.close()
         self._keys = [
-            Key(action, keys, function, slicer.util.mainWindow() or self.panel.root)
+            Key(action, keys, function, self._window)
             for action, function in self._actions.items()
             for keys in self.keysOf(action).split(", ")
             if keys.strip()
         ]
+        self._mindRivals()
         self.refresh()
+
+    def _mindRivals(self) -> None:
+        if self._enabled:
+            self._rivals.silence({key.text for key in self._keys})
+        else:
+            self._rivals.restore()
 
     def _toggleLive(self) -> None:
         self.ui.liveCheckBox.toggle()
@@ -115,12 +127,15 @@ class Shortcuts(Part):
 
 
 class Key:
-    """One key of one action. Where another part of the program claims the same key, ours acts too."""
+    """One key of one action. Where a part of the program claims the same key later on, ours acts too."""
 
     def __init__(self, action: str, keys: str, function: Callable[[], None], window: Any) -> None:
         self.action = action
         self._function = function
-        self.shortcut: Any = qt.QShortcut(qt.QKeySequence(keys), window)
+        sequence = qt.QKeySequence(keys)
+        self.text = str(sequence.toString())
+        self.shortcut: Any = qt.QShortcut(sequence, window)
+        self.shortcut.setObjectName(OURS)
         self.shortcut.setAutoRepeat(False)
         self.shortcut.setEnabled(False)
         self.shortcut.connect("activated()", self.onActivated)
