@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import shutil
 import stat
 import subprocess
 import tempfile
 import time
 import unittest
+import weakref
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import qt
 import slicer
 
 HERE = Path(__file__).resolve().parent
+VARIABLES = ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 WORKER_SECONDS = float(os.environ.get("VISTA3D_TEST_SECONDS", "120"))
 
 
@@ -71,21 +75,35 @@ def voxelsOf(panel: Any, segmentId: str) -> int:
     return 0 if array is None else int(np.count_nonzero(array))
 
 
-@functools.cache
-def pythonWithNumPy() -> str:
-    """Slicer's own Python program, else any with NumPy; skips the test when neither can be started."""
+def slicersPython() -> Path:
+    """Slicer's own Python program, else any."""
     from VISTA3DWidgets.workerEnvironment import findPython
 
     from VISTA3DLib.errors import SettingsError
 
+    try:
+        return Path(findPython(""))
+    except SettingsError:
+        return Path(shutil.which("python3") or "python3")
+
+
+def variables(python: Path) -> dict[str, str]:
+    """What the module tells this Python about where its packages and libraries are."""
+    from VISTA3DWidgets.workerEnvironment import workerEnvironment
+
+    environment = workerEnvironment(python)
+    return {name: str(environment.value(name)) for name in VARIABLES if environment.value(name)}
+
+
+@functools.cache
+def checkedPython() -> Path:
+    """A Python with NumPy; skips the test where none can be started."""
     if os.name == "nt":
         raise unittest.SkipTest("needs a shell: set VISTA3D_TEST_PYTHON to a Python with PyTorch")
+    python = slicersPython()
+    command, environment = [str(python), "-c", "import numpy"], {**os.environ, **variables(python)}
     try:
-        python = str(findPython(""))
-    except SettingsError:  # a Slicer without its launcher
-        python = shutil.which("python3") or "python3"
-    try:
-        tried = subprocess.run([python, "-c", "import numpy"], capture_output=True, timeout=WORKER_SECONDS, check=False)
+        tried = subprocess.run(command, env=environment, capture_output=True, timeout=WORKER_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise unittest.SkipTest(f"{python} cannot be started: {error}") from error
     if tried.returncode != 0:
@@ -95,15 +113,14 @@ def pythonWithNumPy() -> str:
 
 def fastPython(folder: Path) -> str:
     """A program, written to a folder, that runs the worker of the tests in place of the real one."""
-    from VISTA3DWidgets.workerEnvironment import LIBRARY_ROOT
-
+    python = checkedPython()
     program = folder / "fast-worker"
     lines = [
         "#!/bin/sh",
         'if [ "$1" = "-c" ]; then echo "[]"; exit; fi',  # which packages are missing: none
-        f'PYTHONPATH="{LIBRARY_ROOT}"; export PYTHONPATH',
+        *(f"export {name}={shlex.quote(value)}" for name, value in variables(python).items()),
         "for folder; do :; done",  # the last argument
-        f'exec "{pythonWithNumPy()}" -u "{HERE / "numpy_worker.py"}" "$folder"',
+        f'exec {shlex.quote(str(python))} -u {shlex.quote(str(HERE / "numpy_worker.py"))} "$folder"',
     ]
     program.write_text("\n".join(lines) + "\n", encoding="utf-8")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
@@ -112,6 +129,8 @@ def fastPython(folder: Path) -> str:
 
 class VISTA3DCase(unittest.TestCase):
     """One test: an empty scene, the module opened, a CT chosen; afterwards the module is left and all is as before."""
+
+    seen: ClassVar[Callable[[], Any]] = staticmethod(lambda: None)  # the panel of the last test, while it is there
 
     def setUp(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="vista3d-test-"))
@@ -122,6 +141,8 @@ class VISTA3DCase(unittest.TestCase):
         slicer.mrmlScene.Clear(0)
         self.widget = slicer.util.getModuleWidget("VISTA3D")
         self.panel = self.widget.panel
+        self._useDefaults(self.panel.workbench)
+        self._endOtherProcess(self.panel)
         self.panel.setup.lookAgain()
         self.volume = makeVolume()
         slicer.util.setSliceViewerLayers(background=self.volume)
@@ -134,6 +155,8 @@ class VISTA3DCase(unittest.TestCase):
         self.workbench.cancel()
         self.widget.exit()
         slicer.mrmlScene.Clear(0)
+        if getattr(self.widget.parent, "isEntered", False):  # a person runs the tests from the open module
+            self.widget.enter()
 
     def waitUntilIdle(self) -> None:
         """Until the segmentation process has answered everything; an answer may wait as a preview."""
@@ -146,6 +169,21 @@ class VISTA3DCase(unittest.TestCase):
 
     def _onFailed(self, kind: str, message: str, fix: str) -> None:
         self.failures.append(f"{kind}: {message} {fix}")
+
+    def _useDefaults(self, workbench: Any) -> None:
+        """What a person may have switched on in the panel is off, and on again after the test."""
+        from VISTA3DScene.overwrite import Overwrite
+
+        defaults = {"live": True, "preview_enabled": False, "smooth": False, "policy": Overwrite.KEEP_OTHERS}
+        for name, value in defaults.items():
+            self.addCleanup(setattr, workbench, name, getattr(workbench, name))
+            setattr(workbench, name, value)
+
+    def _endOtherProcess(self, panel: Any) -> None:
+        """A panel that was there before the tests may have the real process: it is replaced by that of the tests."""
+        if VISTA3DCase.seen() is not panel:
+            VISTA3DCase.seen = weakref.ref(panel)
+            panel.transport.kill()
 
     def _set(self, values: dict[str, str | None]) -> None:
         """Write settings (None: remove); the person's own come back after the test."""

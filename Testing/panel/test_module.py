@@ -104,7 +104,7 @@ def test_the_smoke_test_of_an_installed_extension_passes(
 
     monkeypatch.setattr(a_clean_host, "widget", a_widget)
     test = VISTA3D.VISTA3DTest()
-    monkeypatch.setattr(VISTA3D, "_CHECKOUT", Path("/nowhere"))
+    monkeypatch.setattr(VISTA3D, "_IN_SLICER", Path("/nowhere"))
     test.runTest()
     monkeypatch.setattr(a_clean_host, "widget", None)
 

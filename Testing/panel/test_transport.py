@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,22 @@ class TestWhichPython:
         assert findPython(chosen) == Path(chosen)
         assert not isSlicersOwn(Path(chosen))
 
+    def test_a_slicer_without_its_launcher_has_the_bare_interpreter(
+        self, a_clean_host: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is told where the Python inside Slicer finds its packages."""
+        import slicer
+        from VISTA3DWidgets.workerEnvironment import LIBRARY_ROOT, findPython, isSlicersOwn, workerEnvironment
+
+        monkeypatch.setenv("PATH", "/nowhere")
+        monkeypatch.setattr(slicer.app, "slicerHome", "/nowhere")
+        found = findPython("")
+        assert found == Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
+        assert isSlicersOwn(found)
+        monkeypatch.setattr(sys, "path", ["", "/slicer/packages", "/module"])
+        told = workerEnvironment(found).value("PYTHONPATH")
+        assert told == os.pathsep.join([str(LIBRARY_ROOT), "/slicer/packages", "/module"])
+
     def test_none_at_all_says_what_to_do(self, a_clean_host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         import slicer
         from VISTA3DWidgets.workerEnvironment import findPython
@@ -161,6 +178,7 @@ class TestWhichPython:
 
         monkeypatch.setenv("PATH", "/nowhere")
         monkeypatch.setattr(slicer.app, "slicerHome", "/nowhere")
+        monkeypatch.setattr(sys, "base_prefix", "/nowhere")
         with pytest.raises(SettingsError, match="settings"):
             findPython("")
 
