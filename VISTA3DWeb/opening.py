@@ -13,6 +13,7 @@ from VISTA3DScene.frames import volume_grid
 from VISTA3DScene.workbench import Workbench
 
 from VISTA3DLib.errors import ReadError, VISTA3DError
+from VISTA3DLib.samples import sample_volume
 from VISTA3DLib.volume import Volume
 from VISTA3DWeb.reading import (
     Opened,
@@ -21,7 +22,6 @@ from VISTA3DWeb.reading import (
     OpenedVolume,
     SeveralSeries,
     read_anything,
-    sample_volume,
 )
 from VISTA3DWeb.scene_files import add_segments, copy_segments, load_scene, nodes_of, read_seg_nrrd
 from VISTA3DWeb.volume_nodes import add_volume, remove_node

@@ -9,10 +9,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from VISTA3DLib.errors import ReadError, SettingsError
+from VISTA3DLib.samples import check_source
 
 DEFAULT_PORT = 8765
 LOOPBACK = "127.0.0.1"
-SAMPLES = ("torso",)
 UPLOAD_LIMIT = 4 * 2**30  # bytes of one CT, with all of its files
 
 
@@ -42,10 +42,7 @@ class ViewerOptions:
     public: str = field(init=False, default="")  # the first of the addresses at which a proxy shows the viewer
 
     def __post_init__(self) -> None:
-        if self.path is not None and self.sample is not None:
-            raise SettingsError("Give either a CT or --sample.", "For example: vista3d view ct.nii.gz")
-        if self.sample is not None and self.sample not in SAMPLES:
-            raise SettingsError(f"There is no sample '{self.sample}'.", f"Use --sample {SAMPLES[0]}.")
+        check_source(self.path, self.sample, example="vista3d view ct.nii.gz", needed=False)
         if self.path is not None and not self.path.exists():
             raise ReadError(f"{self.path} does not exist.", "Check the path.")
         if self.port is not None and not 0 <= self.port <= 65535:

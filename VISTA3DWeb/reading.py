@@ -86,14 +86,6 @@ def read_anything(
     return OpenedVolume(volume=volume)
 
 
-def sample_volume() -> Volume:
-    """The built-in CT phantom of a torso."""
-    from VISTA3DLib.phantom import make_phantom
-
-    phantom = make_phantom()
-    return Volume(array=phantom.array, affine=phantom.affine, name="Phantom, torso")
-
-
 def _meant(paths: Sequence[Path]) -> Path:
     if not paths:
         raise ReadError("Nothing was chosen.", "Choose a CT.")

@@ -17,6 +17,7 @@ from VISTA3DLib.geometry import Grid
 from VISTA3DLib.progress import ProgressCallback, StageClock
 from VISTA3DLib.prompts import Point, checked_points, parse_point, read_points
 from VISTA3DLib.results import BoolArray, Change, ClassesResult, MaskResult
+from VISTA3DLib.samples import sample_volume
 from VISTA3DLib.volume import Finding, Volume
 
 if TYPE_CHECKING:
@@ -69,10 +70,7 @@ class SegmentJob:
 
     def _read_volume(self) -> Volume:
         if self._options.ct is None:
-            from VISTA3DLib.phantom import make_phantom
-
-            phantom = make_phantom()
-            return Volume(array=phantom.array, affine=phantom.affine, name="phantom, torso")
+            return sample_volume()
         from VISTA3DLib.files.read import read_volume
 
         return read_volume(self._options.ct, series=self._options.series)

@@ -12,6 +12,7 @@ from VISTA3DLib.errors import ClassError, OutputError, PromptError, SettingsErro
 from VISTA3DLib.files.atomic import check_not_input
 from VISTA3DLib.geometry import Box, Grid
 from VISTA3DLib.prompts import PointSpace
+from VISTA3DLib.samples import check_source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +44,7 @@ class SegmentOptions:
     picture: Path | None = None
 
     def __post_init__(self) -> None:
-        if (self.ct is None) == (self.sample is None):
-            raise SettingsError(
-                "Give either a CT or --sample.", "For example: vista3d segment ct.nii.gz -o out.seg.nrrd"
-            )
-        if self.sample not in {None, "torso"}:
-            raise SettingsError(f"There is no sample '{self.sample}'.", "Use --sample torso.")
+        check_source(self.ct, self.sample, example="vista3d segment ct.nii.gz -o out.seg.nrrd", needed=True)
         if self.output is None:
             raise OutputError("No output was named.", "Add -o out.seg.nrrd")
         for written in (self.output, self.picture):
