@@ -374,7 +374,7 @@ def _expanded(text: str) -> Path:
 def _looks_like_path(text: str) -> bool:
     separators = {"/", os.sep, os.altsep or os.sep}
     written_as_path = text.startswith("~") or any(s in text for s in separators) or text.lower().endswith(ENDINGS)
-    return written_as_path or _is_file(Path(text))
+    return written_as_path or os.path.exists(text)  # noqa: PTH110 - Path's own raises for long names
 
 
 def _user_folder(xdg: str, unix: str, windows: str) -> Path:

@@ -140,6 +140,12 @@ def test_two_series_with_one_uid_are_both_refused(tmp_path: Path) -> None:
         assert scan.fix
 
 
+def test_a_file_that_is_neither_scan_nor_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text("{}")
+    with pytest.raises(ReadError, match=r"list\.json is no scan"):
+        find_scans(tmp_path / "list.json")
+
+
 def test_a_copied_series_is_a_duplicate(tmp_path: Path) -> None:
     for path in series().write(tmp_path / "a").values():
         (tmp_path / "b").mkdir(exist_ok=True)

@@ -153,6 +153,9 @@ def test_the_sample_needs_no_file(weights: str, tmp_path: Path, capsys: Console)
         (["CT", "-o", "x.seg.nrrd", "-c", "livr"], "liver"),
         (["CT", "-o", "x.seg.nrrd", "-c", "liver, musles"], "Did you mean: muscles (a set of"),
         (["CT", "-o", "x.seg.nrrd", "-c", "rectum"], "rectum"),
+        (["CT", "-o", "x.seg.nrrd", "-c", " , "], "--classes ' , ' names nothing"),
+        (["CT", "-o", "x.seg.nrrd", "-w", "empty folder"], "There are no weights at empty folder"),
+        (["letter", "-o", "x.seg.nrrd"], "read as an image: Unable to determine ImageIO reader"),
         (["CT", "-o", "x.seg.nrrd", "--point", "1,2,+"], "12.5,-40,88,+"),
         (["CT", "-o", "x.seg.nrrd", "--point", "9999,0,0,+"], "outside"),
         (["CT", "-o", "x.seg.nrrd", "--point-space", "xyz", "--point", "1,2,3"], "ijk"),
@@ -177,6 +180,9 @@ def test_wrong_input_ends_with_status_2_a_reason_and_the_way_out_and_writes_noth
 ) -> None:
     work = tmp_path / "work"
     work.mkdir()
+    (work / "empty folder").mkdir()
+    (work / "letter").write_text("Dear colleague, the CT is attached.")
+    before = sorted(work.rglob("*"))
     monkeypatch.chdir(work)
     chosen = [str(ct) if a == "CT" else a for a in arguments]
     extra = [] if "-w" in chosen else ["-w", weights]
@@ -184,7 +190,7 @@ def test_wrong_input_ends_with_status_2_a_reason_and_the_way_out_and_writes_noth
     printed = " ".join(capsys.readouterr().err.split())
     assert "Error" in printed
     assert text in printed
-    assert list(work.iterdir()) == []
+    assert sorted(work.rglob("*")) == before
 
 
 def test_untrained_weights_say_so(ct: Path, tmp_path: Path, capsys: Console) -> None:
@@ -202,6 +208,13 @@ def test_classes_are_found_by_part_of_a_name(capsys: Console) -> None:
     out = capsys.readouterr().out
     assert "left kidney" in out
     assert "14" in out
+
+
+def test_the_members_of_a_set_are_shown_and_a_misspelt_name_is_answered(capsys: Console) -> None:
+    assert run(["classes", "lesions", "--json"]) == 0
+    assert [c["id"] for c in json.loads(capsys.readouterr().out)] == [23, 24, 26, 27, 116, 117, 128]
+    assert run(["classes", "orgns"]) == 2
+    assert "Did you mean: organs (a set of" in capsys.readouterr().err
 
 
 def test_classes_are_shown_as_a_tree_and_as_json(capsys: Console) -> None:

@@ -11,6 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from VISTA3DLib.cli.console import LOG_SECONDS, show_line, show_warning, stderr
+from VISTA3DLib.cli.lists import parts
 from VISTA3DLib.errors import OutputError
 
 if TYPE_CHECKING:
@@ -89,9 +90,9 @@ def cohort(
         source=source,
         output=output,
         settings=CohortSettings(
-            classes=_parts(classes) or ("everything",),
+            classes=parts(classes, "--classes") or ("everything",),
             weights=weights,
-            formats=_parts([formats]),
+            formats=parts([formats], "--format"),
             picture=picture,
             mode=mode,
             overlapping=overlapping,
@@ -197,7 +198,3 @@ def _plain(summary: CohortSummary) -> dict[str, object]:
         "ended": summary.ended,
         "report": summary.report,
     }
-
-
-def _parts(texts: list[str] | None) -> tuple[str, ...]:
-    return tuple(part.strip() for text in texts or () for part in text.split(",") if part.strip())

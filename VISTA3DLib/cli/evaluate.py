@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from VISTA3DLib.cli.console import Reporter, show_warning
+from VISTA3DLib.cli.lists import parts
 
 if TYPE_CHECKING:
     from VISTA3DLib.classes import ClassCatalogue
@@ -70,11 +71,11 @@ def evaluate(
     settings = _settings(
         protocol=protocol,
         clicks=clicks,
-        classes=_parts(classes),
+        classes=parts(classes, "--classes"),
         weights=weights,
         min_ml=min_ml,
         tolerance_mm=tolerance,
-        baselines=() if baselines.strip().lower() in {"", "none"} else tuple(_parts([baselines])),
+        baselines=() if baselines.strip().lower() in {"", "none"} else parts([baselines], "--baselines"),
         baseline_clicks=baseline_clicks,
         start_from_auto=from_auto,
         seed=seed,
@@ -119,10 +120,6 @@ def _catalogue(weights: str) -> ClassCatalogue:
     from VISTA3DLib.weights import catalogue_of, find_weights
 
     return ClassCatalogue.load() if FOLD in weights else catalogue_of(find_weights(weights))
-
-
-def _parts(texts: list[str] | None) -> list[str]:
-    return [part.strip() for text in texts or () for part in text.split(",") if part.strip()]
 
 
 def _show(outputs: Outputs, *, as_json: bool) -> None:

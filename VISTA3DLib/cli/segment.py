@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from VISTA3DLib.cli.console import Reporter, show_line, show_warning
+from VISTA3DLib.cli.lists import parts
 from VISTA3DLib.cli.segment_job import SegmentJob
 from VISTA3DLib.cli.segment_options import SegmentOptions
 
@@ -87,7 +88,7 @@ def segment(
         sample=sample,
         series=series,
         weights=weights,
-        classes=tuple(part.strip() for text in classes or () for part in text.split(",") if part.strip()),
+        classes=parts(classes, "--classes"),
         merge_groups=merge_groups,
         overlapping=overlapping,
         smooth=smooth,

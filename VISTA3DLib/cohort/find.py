@@ -30,7 +30,10 @@ def find_scans(
     if suffix_of(Path(name)) in LIST_SUFFIXES:
         return Found(scans=tuple(listed_scans(store, name)))
     if store.exists(name) and not store.is_folder(name):
-        return _of_names(store, [name], "", one_per_study, progress, ())
+        found = _of_names(store, [name], "", one_per_study, progress, ())
+        if not found.scans and not found.left_out:
+            raise ReadError(f"{source} is no scan.", "Give an image, a DICOM file, or a CSV or Parquet table of scans.")
+        return found
     folder = Store(source)
     if not folder.is_folder():
         raise ReadError(f"{source} does not exist.", "Give a folder, a file, or a CSV or Parquet table of scans.")

@@ -103,7 +103,7 @@ def read_cases(
     failures: list[Failure] = []
     names = [n for n in ("training", "testing") if split in ("all", n)]
     chosen = {n: _present(document.get(n, []), path, failures) if n in names else [] for n in ("training", "testing")}
-    data = _as_datalist({**document, **chosen, "name": document.get("name", path.stem)}, mapping)
+    data = _as_datalist({**document, **chosen, "name": document.get("name", path.stem)}, path, mapping)
     subtract = _subtract_of(document.get("subtract", []), path)
     cases: list[EvaluationCase] = []
     for case in (*data.training, *data.testing):
@@ -113,6 +113,8 @@ def read_cases(
             failures.append(_not_used(case.id, "Two cases of the list have this name.", "Give each its own id."))
             continue
         cases.append(_prepared(case, data, subtract))
+    if fold is not None and not cases:
+        raise SettingsError(f"No labelled case of {path} has the fold {fold}.", f"Give one of these: {_folds(data)}.")
     return CaseList(
         name=data.name,
         path=path,
@@ -189,7 +191,7 @@ def _present(entries: Sequence[Any], path: Path, failures: list[Failure]) -> lis
     return kept
 
 
-def _as_datalist(document: dict[str, Any], mapping: LabelMapping | None) -> DataList:
+def _as_datalist(document: dict[str, Any], path: Path, mapping: LabelMapping | None) -> DataList:
     """Let ``read_datalist`` read what is left, from a copy: it knows the form, but stops at the first missing file."""
     if not document["training"] and not document["testing"]:
         return DataList(name=str(document["name"]), training=())
@@ -198,8 +200,15 @@ def _as_datalist(document: dict[str, Any], mapping: LabelMapping | None) -> Data
         copy.write_text(json.dumps(document), encoding="utf-8")
         try:
             return read_datalist(copy, mapping=mapping)
+        except ReadError as error:
+            raise ReadError(error.message.replace(str(copy), str(path)), error.fix) from error
         except (TypeError, ValueError) as error:
             raise ReadError(f"The data list cannot be read: {error}.", "Check fold and annotated.") from error
+
+
+def _folds(data: DataList) -> str:
+    folds = {case.fold for case in (*data.training, *data.testing) if case.fold is not None}
+    return ", ".join(map(str, sorted(folds))) or "none is given in the list"
 
 
 def _prepared(case: Case, data: DataList, subtract: Mapping[str, Pairs]) -> EvaluationCase:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ _SUFFIXES = (
     ".ima",
     ".dicom",
 )
+# Where in ITK's sources, and at which address, something went wrong: a person cannot use it.
+_ITK_PLACE = re.compile(r"^.*(?:sitk::ERROR|ITK ERROR): (?:\w+\(0x[0-9a-f]+\): )?")
 _CHUNK_VOXELS = 2**22  # of float64 values in work at once while stored values are rescaled
 
 
@@ -90,8 +93,9 @@ def unreadable(path: Path, error: Exception, what: str = "an image") -> ReadErro
     """What to tell a person when a library failed with ``error`` to read ``path``."""
     if isinstance(error, PermissionError):
         return ReadError(f"{path} cannot be opened: permission denied.", "Ask for the right to read it, or copy it.")
-    reason = " ".join(str(error).split()) or type(error).__name__
-    reason = reason if len(reason) <= 300 else f"...{reason[-297:]}"  # ITK puts the cause at the end
+    reason = " ".join(str(error).split())
+    reason = _ITK_PLACE.sub("", reason) or type(error).__name__
+    reason = reason if len(reason) <= 300 else f"...{reason[-297:]}"
     fix = "It may be truncated or of another format than its name says: copy it again, or convert it."
     return ReadError(f"{path} cannot be read as {what}: {reason.rstrip('.')}.", fix)
 

@@ -30,6 +30,9 @@ def test_splits_folds_and_limits_choose_cases(tmp_path: Path) -> None:
     assert ids(fold=0) == "ac"
     assert ids(limit=3) == "abc"
     assert "1 case has no manual label" in read_cases(data).failures[0].cause
+    with pytest.raises(SettingsError, match="has the fold 7") as caught:
+        ids(fold=7)
+    assert caught.value.fix == "Give one of these: 0, 1."
     for wrong in ({"split": "dev"}, {"limit": 0}):
         with pytest.raises(SettingsError):
             read_cases(data, **wrong)

@@ -85,8 +85,9 @@ def test_a_bad_list_is_named(tmp_path: Path, weights: str, content: str, text: s
     write_case(tmp_path, "a", "lps", 4)
     path = tmp_path / "list.json"
     path.write_text(content)
-    with pytest.raises(ReadError, match=text):
+    with pytest.raises(ReadError, match=text) as caught:
         evaluate(path, tmp_path / "out", AUTO, weights=weights)
+    assert "The data list cannot be read" in caught.value.message or str(path) in caught.value.message
 
 
 def test_a_list_without_a_mapping_is_an_error(tmp_path: Path, weights: str) -> None:
