@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.tree import Tree
 
 from VISTA3DLib.classes import ClassCatalogue, TreeNode
-from VISTA3DLib.structure import ClassStatus
+from VISTA3DLib.structure import ClassStatus, StructureClass
 
 
 def classes(
     search: Annotated[
-        str | None, typer.Argument(help="Part of a name or an id; leave out to see the whole tree.")
+        str | None, typer.Argument(help="Part of a name, an id or a set; leave out to see the whole tree.")
     ] = None,
     weights: Annotated[str, typer.Option("--weights", "-w", help="Weights whose classes to show: an id or a file.")] = (
         "vista3d-ct"
@@ -31,17 +31,21 @@ def classes(
     if sets:
         _show_sets(catalogue, as_json=as_json)
         return
-    found = catalogue.search(search) if search else list(catalogue)
+    found = _found(catalogue, search) if search else list(catalogue)
     if as_json:
         typer.echo(json.dumps([c.to_dict() for c in found], indent=1))
     elif search is None:
         root = Tree(f"[bold]{catalogue.title}")
         _grow(root, catalogue.tree(), catalogue)
         Console().print(root)
-    elif found:
-        _show_table(catalogue, [c.id for c in found])
     else:
-        typer.echo(f"No class of {catalogue.title} has '{search}' in its name; add --sets for the sets.")
+        _show_table(catalogue, [c.id for c in found])
+
+
+def _found(catalogue: ClassCatalogue, text: str) -> list[StructureClass]:
+    """The members of a set, else what a search finds; ``ClassError`` with the nearest names if that is nothing."""
+    found = [] if catalogue.is_set(text) else catalogue.search(text)
+    return found or [catalogue[class_id] for class_id in catalogue.resolve_many([text])]
 
 
 def _show_sets(catalogue: ClassCatalogue, *, as_json: bool) -> None:
