@@ -227,7 +227,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
 
 def _reason(error: BaseException) -> str:
     """The part of PyTorch's long advice that says what is wrong."""
-    wrong = re.search(r"WeightsUnpickler error: (.+?)(?:\. |\.?$)", str(error), flags=re.MULTILINE)
+    wrong = re.search(r"WeightsUnpickler error:\s*(.+?)(?:\. |\.?$)", str(error), flags=re.MULTILINE)
     if wrong:
         return wrong[1]
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import pickle
@@ -69,6 +70,14 @@ class TestWhatPeoplePutInTheirPlace:
         path = tmp_path / f"weights{ending}"
         path.write_bytes(content)
         self.refused(path, message)
+
+    def test_the_advice_to_load_it_without_a_check_is_not_passed_on(self, tmp_path: Path) -> None:
+        path = tmp_path / "ct.nii.gz"
+        path.write_bytes(gzip.compress(b"no weights"))
+        with pytest.raises(CheckpointError) as caught:
+            load_network(path)
+        assert "weights_only" not in str(caught.value)
+        assert "Unsupported operand" in caught.value.message
 
     def test_a_pickle_with_code_is_refused_and_not_run(self, tmp_path: Path) -> None:
         trace = tmp_path / "trace"
