@@ -81,9 +81,10 @@ def check_not_input(path: Path, inputs: Iterable[Path | None]) -> None:
 def output_error(path: Path, error: OSError) -> OutputError:
     """What to tell a person when writing to ``path`` failed with ``error``."""
     reason = error.strerror or str(error)
-    fix = "Free some space or choose another place."
+    fix = "Choose another place."
     if error.errno in _FULL:
         reason += _free_space(path.parent)
+        fix = "Free some space or choose another place."
     elif error.errno in _FORBIDDEN:
         fix = "Choose a folder that you may write to."
     elif error.errno in _BAD_NAME:
