@@ -144,7 +144,7 @@ class Presenter:
         state.preview = {
             "added": _ml(waiting.added_ml) or "0 ml",
             "removed": _ml(waiting.removed_ml) or "0 ml",
-            "parts": f"{count} {'part' if count == 1 else 'parts'}",
+            "parts": f"{count} {'part' if count == 1 else 'parts'}" if count else "",
         }
 
     def _failed(self, kind: str, message: str, fix: str) -> None:

@@ -13,13 +13,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,6 +113,17 @@ class ViewerProcess:
         import psutil
 
         return [child.pid for child in psutil.Process(self.pid).children()]
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The server stands still; the test is skipped where the system cannot do that."""
+        if not hasattr(signal, "SIGSTOP"):
+            pytest.skip("this system cannot stop a process")
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """End it as Ctrl+C does; returns its exit status."""
@@ -233,6 +246,10 @@ class Screen:
             if time.monotonic() > limit:
                 raise AssertionError(f"not in time: {what}")
             self.page.wait_for_timeout(50)
+
+    def until_focused(self, element: Any) -> None:
+        """Wait until an element has the keyboard."""
+        self.until(lambda: element.evaluate("e => e === document.activeElement"), "the focus")
 
     def download(self, title: str, folder: Path) -> Path:
         """Download by the menu and return the file."""

@@ -13,12 +13,19 @@ import numpy as np
 import pytest
 import SimpleITK
 import slicerio
-from browsing import Screen, ViewerProcess
+from browsing import PATIENCE, Screen, ViewerProcess
 from test_files_maker import SeriesMaker
 
 from VISTA3DLib.files.segmentation_read import read_segmentation
 from VISTA3DLib.geometry import reverse_axes
 from VISTA3DLib.volume import Volume
+
+EXPORT = """() => {
+  const state = window.trame.state;
+  state.addListener(() => { if (state.get('activity') === 'Writing the file') window.__writing = true; });
+  window.trame.trigger('export', ['mrb']);
+}"""
+UPLOAD = """() => { window.vista3d.upload([{ path: 'a.nii', file: new File([new Uint8Array(15e6)], 'a.nii') }]); }"""
 
 
 def clicked(screen: Screen) -> None:
@@ -243,3 +250,37 @@ def test_files_are_dropped_on_the_page(
     }"""
     screen.page.evaluate(drop, data)
     screen.wait("s.volume?.name === 'dropped'")
+
+
+def test_a_tab_that_is_closed_while_a_file_is_written_loses_nothing(
+    empty: ViewerProcess, screen: Screen, small_ct: Path, tmp_path: Path
+) -> None:
+    screen.open_in_place_of_all(empty.address, small_ct)
+    clicked(screen)
+    before = screen.state("segments")
+    screen.page.evaluate(EXPORT)
+    screen.page.wait_for_function("window.__writing", timeout=PATIENCE)
+    context = screen.page.context
+    screen.page.close()
+    screen.page = context.new_page()
+    screen.open(empty.address)
+    screen.wait("!s.activity")
+    assert screen.state("segments") == before
+    assert not screen.state("messages")
+    assert screen.download("Scene (.mrb)", tmp_path).stat().st_size > 1000
+
+
+def test_a_tab_that_is_closed_while_it_uploads_leaves_nothing_and_what_was_open_stays(
+    empty: ViewerProcess, screen: Screen, small_ct: Path
+) -> None:
+    name = screen.open_in_place_of_all(empty.address, small_ct)
+    context = screen.page.context
+    with empty.stopped():  # so that the upload cannot end before the page is closed
+        screen.page.evaluate(UPLOAD)
+        screen.page.close()
+    screen.page = context.new_page()
+    screen.open(empty.address)
+    screen.wait("!s.activity")
+    assert screen.state("volume")["name"] == name
+    screen.until(lambda: not list((empty.place / "tmp").rglob("in_*")), "the upload removed")
+    screen.replace_all(small_ct)  # and the next one works

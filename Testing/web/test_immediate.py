@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +31,6 @@ FOLLOW_WARMING = """() => {
 }"""
 
 
-@contextmanager
-def stopped(viewer: ViewerProcess) -> Iterator[None]:
-    """The server stands still."""
-    os.kill(viewer.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(viewer.pid, signal.SIGCONT)
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system cannot stop a process")
 def test_point_and_busy_mark_are_there_before_the_server_has_heard_of_the_click(
     torso: ViewerProcess, screen: Screen
 ) -> None:
@@ -53,7 +38,7 @@ def test_point_and_busy_mark_are_there_before_the_server_has_heard_of_the_click(
     screen.place_points()
     left, top = screen.place("axial", *SPINE)
     screen.page.mouse.move(left, top)
-    with stopped(torso):
+    with torso.stopped():
         screen.page.mouse.click(left, top)
         mark = screen.area("axial").locator(".mark.positive")
         mark.wait_for()

@@ -11,6 +11,7 @@ from trame_client.widgets import html
 from trame_slicer.core import LayoutManager
 
 STATIC = Path(__file__).parents[1] / "static"
+_BEHIND = ':inert="!!dialog || active_tab !== my_tab"'  # a dialog keeps the keyboard to itself
 _LOST = (
     '<div class="lost"><div><h2>The viewer does not answer</h2>'
     "<p>It was stopped, or the connection was lost. "
@@ -34,8 +35,8 @@ def build_page(server: Any, layouts: LayoutManager) -> None:
     with DivLayout(server) as page:
         page.root.classes = ("['viewer', panel_open ? 'panel-open' : 'panel-closed', placing && 'placing']",)
         page.root.add_child(_template("top"))
-        page.root.add_child(f'<aside class="panel" aria-label="Panel">{_template("panel")}</aside>')
-        with html.Div(classes="views", v_if=("active_tab === my_tab",)):
+        page.root.add_child(f'<aside class="panel" aria-label="Panel" {_BEHIND}>{_template("panel")}</aside>')
+        with html.Div(classes="views", v_if=("active_tab === my_tab",), raw_attrs=[_BEHIND]):
             layouts.initialize_layout_grid(page)
         page.root.add_child(_template("status"))
         page.root.add_child(_template("dialogs"))

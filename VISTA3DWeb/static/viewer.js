@@ -137,7 +137,7 @@
     }
     if (now.dialog || now.active_tab !== tab) return;
     const open = document.querySelector(".menu[open]");
-    if (keys === "Esc" && open) { open.open = false; return; }
+    if (keys === "Esc" && open) { close(open); return; }
     if (TAKES[keys] && event.target.closest?.(TAKES[keys]) && !(keys === "Return" && now.preview)) return;
     const shortcut = (now.shortcuts || []).find((entry) => entry.keys.includes(keys));
     if (!shortcut) return;
@@ -166,12 +166,32 @@
     place.textContent = ras ? ras.map((mm, n) => `${DIRECTIONS[n][mm >= 0 ? 0 : 1]} ${Math.abs(mm).toFixed(1)}`).join("  ") : "";
   });
 
-  // --- menus close when one clicks elsewhere ---
+  // --- menus close when one clicks elsewhere; the focus does not get lost in them ---
+  const close = (menu) => {
+    if (menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+    menu.open = false;
+  };
   addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll(".menu[open]")) {
-      if (!menu.contains(event.target) || event.target.closest("[role=menuitem]")) menu.open = false;
+      if (!menu.contains(event.target) || event.target.closest("[role=menuitem]")) close(menu);
     }
   });
+
+  // --- a dialog takes the focus and gives it back ---
+  let left = null; // what had the focus before the dialog
+  const attend = () => {
+    left ??= document.activeElement;
+    setTimeout(() => { // the page has been drawn again
+      const dialog = document.querySelector(".shade .dialog");
+      (dialog ? dialog.querySelector("[autofocus]") || dialog.querySelector("button, select, input") : left)?.focus();
+      if (!dialog) left = null;
+    });
+  };
+  const nameViews = () => {
+    for (const head of document.querySelectorAll(".frame-name")) {
+      head.closest(".layout-grid-item")?.querySelector("[tabindex]")?.setAttribute("aria-label", `${head.textContent} view`);
+    }
+  };
 
   // --- theme ---
   const system = matchMedia("(prefers-color-scheme: light)");
@@ -192,7 +212,11 @@
 
   const begin = () => {
     if (!state()?.ready) return setTimeout(begin, 20);
-    state().addListener(({ keys }) => keys?.includes("theme") && paint());
+    state().addListener(({ keys }) => {
+      if (keys?.includes("theme")) paint();
+      if (keys?.includes("dialog") || keys?.includes("active_tab")) attend();
+    });
+    new MutationObserver(nameViews).observe(document.body, { childList: true, subtree: true });
     paint();
     state().set("my_tab", tab);
     if (matchMedia("(max-width: 820px)").matches) state().set("panel_open", false);
