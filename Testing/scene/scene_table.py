@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fake_worker import FakeWorker
+import numpy as np
+from fake_worker import FakeWorker, clicked
+from VISTA3DScene.lattice import LatticeMask, image_box
+from VISTA3DScene.segment_masks import change_mask, labelmap_of
+from VISTA3DScene.tags import PROMPTS_TAG
 from VISTA3DScene.workbench import Workbench
 
-from VISTA3DLib.geometry import Grid
+from VISTA3DLib.geometry import Box, Grid
 
 
 class Table:
@@ -57,3 +61,34 @@ class Table:
         mask = self.bench.mask_on_volume(chosen)
         assert mask is not None
         return mask
+
+
+A, B, C = (10, 12, 9), (20, 22, 16), (12, 14, 10)  # voxels to click on: A and C are near each other
+
+
+def ball(table: Table, *places: tuple[float, float, float], base: Any = None, off: Any = ()) -> np.ndarray:
+    """What the fake model makes of positive points at voxels ``places`` and negative ones at ``off``."""
+    start = np.zeros(table.grid.shape, bool) if base is None else base
+    points = [(np.array(table.at(*p)), True) for p in places] + [(np.array(table.at(*p)), False) for p in off]
+    return clicked(table.grid, start, points)
+
+
+def foreign_segment(table: Table, *places: tuple[int, int, int]) -> str:
+    """A segment that somebody else made."""
+    segment_id = table.bench.new_segment(None, "foreign")
+    assert segment_id is not None
+    segment = table.bench.segmentation.GetSegmentation().GetSegment(segment_id)
+    mask = ball(table, *places)
+    there = LatticeMask(affine=table.grid.affine, box=Box.whole(mask.shape), mask=mask)
+    change_mask(table.bench.segmentation, segment_id, there, LatticeMask.empty(table.grid.affine))
+    segment.RemoveTag(PROMPTS_TAG)
+    table.settle()
+    return segment_id
+
+
+def spot_in(table: Table, where: tuple[slice, slice, slice]) -> tuple[slice, slice, slice]:
+    """A place on the volume's grid, in the array of the selected segment's labelmap."""
+    image = labelmap_of(table.bench.segmentation.GetSegmentation().GetSegment(table.bench.selected or ""))
+    start = image_box(image).start
+    i, j, k = (slice(s.start - o, s.stop - o) for s, o in zip(where, start, strict=True))
+    return i, j, k

@@ -10,10 +10,9 @@ import pytest
 from fake_worker import slab
 from odd_volumes import odd_affine
 from scene_host import make_segmentation, make_transform, make_volume, make_warp, vtk_matrix
-from scene_table import Table
+from scene_table import A, Table, ball, foreign_segment
 from test_coordinates import MOVE, volume_middle
 from test_ledger import paint, picture
-from test_workbench import A, ball, foreign_segment
 from VISTA3DScene.jobs import State
 from VISTA3DScene.lattice import image_affine
 from VISTA3DScene.ledger import EDITED_ELSEWHERE

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scene_host import load_segmentation, save_segmentation
-from scene_table import Table
+from scene_table import A, B, C, Table, ball, foreign_segment, spot_in
 from test_segment_masks import AFFINE, block
-from test_workbench import A, B, C, ball, foreign_segment
 from VISTA3DScene.lattice import LatticeMask
 from VISTA3DScene.prompts import Delta, Prompts, Round, prompts_of, seal_of
 from VISTA3DScene.segment_masks import read_mask
@@ -107,7 +106,6 @@ def test_a_mask_that_was_changed_in_another_program_is_where_new_points_start(ta
     table.settle()
     by_file(table, tmp_path)
     from test_ledger import paint
-    from test_workbench import spot_in
 
     segment_id = table.bench.segments[0].id
     table.bench.set_segmentation(None)

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from odd_volumes import odd_affine
 from scene_host import make_volume
-from scene_table import Table
-from test_workbench import A, B, C, ball
+from scene_table import A, B, C, Table, ball, spot_in
 from VISTA3DScene.jobs import State
 
 
@@ -202,7 +201,6 @@ def test_the_disk_is_full(table: Table, moment: str, monkeypatch: pytest.MonkeyP
         table.bench.select_segment(None)
         table.bench.select_segment(table.bench.segments[0].id)
         from test_ledger import paint
-        from test_workbench import spot_in
 
         paint(table.bench.segmentation, table.bench.selected or "", spot_in(table, np.s_[10:11, 12:13, 9:10]), 0)
         table.settle()

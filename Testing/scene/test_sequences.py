@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from odd_volumes import odd_affine
 from scene_host import SceneHost, make_volume
-from scene_table import Table
+from scene_table import A, Table, ball
 from test_automatic_segments import expected, ids
-from test_workbench import A, ball
 from VISTA3DScene.jobs import State
 from VISTA3DScene.sequences import sequence_browser_of
 

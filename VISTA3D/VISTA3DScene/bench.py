@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -20,7 +21,9 @@ from VISTA3DScene.segment_masks import SURFACE, lattice_of, refresh_surface
 from VISTA3DScene.sequences import sequence_browser_of
 from VISTA3DScene.signals import Signal
 
+P = ParamSpec("P")
 T = TypeVar("T")
+D = TypeVar("D")
 Later = Callable[[float, Callable[[], None]], None]
 
 
@@ -135,12 +138,21 @@ class Bench:
             self._depth -= 1
             self._tell()
 
-    def tried(self, function: Callable[[], T], otherwise: T) -> T:
-        """What a function gives, or something else if it fails (which is reported)."""
-        found = otherwise
-        with self.guarded():
-            found = function()
-        return found  # noqa: RET504 (the block may be left by an error that is reported)
+    def asked(self, function: Callable[P, None]) -> Callable[P, None]:
+        """A function that does what a person asked for: ``guarded``."""
+        return self.told(function, None)
+
+    def told(self, function: Callable[P, T], otherwise: D) -> Callable[P, T | D]:
+        """A function that is ``guarded`` and tells something; ``otherwise`` if it fails."""
+
+        @functools.wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> T | D:
+            found: T | D = otherwise
+            with self.guarded():
+                found = function(*args, **kwargs)
+            return found  # noqa: RET504 (the block may be left by an error that is reported)
+
+        return guarded
 
     def mark(self) -> None:
         """Something changed that can be read."""

@@ -60,8 +60,9 @@ class PointDesk:
         """Make the point lists show the selected segment's points."""
         self.nodes.show([(p.ras, p.positive) for p in self.points])
 
-    def add(self, ras: Vector3, positive: bool) -> None:
+    def add(self, ras: Vector3, positive: bool = True) -> None:
         """Place a point (world RAS). Without a selected segment a new structure begins with it."""
+        self._segments.ensure_chosen()
         point = self._local(ras, positive)
         self._edit("Add point", lambda prompts: prompts.with_point(point))
 

@@ -78,8 +78,8 @@ class SegmentDesk:
             style = class_style(self._catalogue()[class_id], Prompts(class_id=class_id), taken)
         return action.add_segment(style.segment_id, name or style.name, style.color, style.tags)
 
-    def new(self, class_id: int | None, name: str) -> str:
-        """Add an empty segment and select it."""
+    def new(self, class_id: int | None = None, name: str = "") -> str:
+        """Add an empty segment and select it; returns its id."""
         self.ensure_chosen()
         with self._bench.action("New segment") as action:
             segment_id = self.add(action, class_id, name)
@@ -95,7 +95,7 @@ class SegmentDesk:
             self._selection_changed()
         self._bench.mark()
 
-    def select_next(self, step: int) -> None:
+    def select_next(self, step: int = 1) -> None:
         """Select the next segment, or the one so many places further; from the last to the first."""
         ids = self._bench.segment_ids()
         if ids:

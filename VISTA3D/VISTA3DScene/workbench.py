@@ -14,6 +14,7 @@ from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.client import Transport, WorkerClient
 from VISTA3DLib.geometry import Grid
 from VISTA3DLib.progress import Progress
+from VISTA3DLib.prompts import Point
 from VISTA3DLib.volume import Finding
 from VISTA3DScene.automatic_desk import AutomaticDesk
 from VISTA3DScene.bench import Bench
@@ -22,16 +23,32 @@ from VISTA3DScene.jobs import Jobs, State
 from VISTA3DScene.model_info import ModelInfo
 from VISTA3DScene.overwrite import Overwrite
 from VISTA3DScene.point_desk import PointDesk
-from VISTA3DScene.point_members import PointMembers
+from VISTA3DScene.preview import Preview
 from VISTA3DScene.scene_watch import SceneWatch
-from VISTA3DScene.segment_desk import SegmentDesk
-from VISTA3DScene.segment_members import SegmentMembers
+from VISTA3DScene.segment_desk import SegmentDesk, SegmentInfo
 from VISTA3DScene.sequence_desk import SequenceDesk
 from VISTA3DScene.signals import Signal
 from VISTA3DScene.worker_link import WorkerLink
 
 
-class Workbench(SegmentMembers, PointMembers):
+class Switch:
+    """A yes or no of the points: whoever sets it lets the listeners know."""
+
+    def __init__(self, text: str) -> None:
+        self.__doc__ = text
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, workbench: Workbench, _owner: type) -> bool:
+        return bool(getattr(workbench._points, self._name))
+
+    def __set__(self, workbench: Workbench, on: bool) -> None:
+        setattr(workbench._points, self._name, on)
+        workbench._bench.mark()
+
+
+class Workbench:
     """One scene, one CT, one segmentation, one worker.
 
     ``transport`` starts and feeds the worker, ``folder`` is its session folder (see ``VISTA3DLib.client``); ``log``
@@ -57,6 +74,8 @@ class Workbench(SegmentMembers, PointMembers):
         self._automatic = AutomaticDesk(bench, self._jobs, self._link, self._segments)
         self._sequence = SequenceDesk(bench, self._jobs, self._link, self._automatic, self._sequence_done)
         self._watch = SceneWatch(bench, self._points, self._link, self)
+        self._pass_on_segments()
+        self._pass_on_points()
 
     # Set-up
 
@@ -190,6 +209,89 @@ class Workbench(SegmentMembers, PointMembers):
         with self._bench.guarded():
             self._points.stop()
             self._sequence.run(browser, classes, roi)
+
+    # Segments
+
+    def _pass_on_segments(self) -> None:
+        """What a person asks about segments: done at their desk."""
+        asked, told, desk = self._bench.asked, self._bench.told, self._segments
+        self.new_segment = told(desk.new, None)
+        self.select_segment = asked(desk.select)
+        self.next_segment = asked(desk.select_next)
+        self.rename_segment = asked(desk.rename)
+        self.recolor_segment = asked(desk.recolor)
+        self.show_segment = asked(desk.show)
+        self.set_opacity = asked(desk.set_opacity)
+        self.show_surface = asked(desk.show_surface)
+        self.volume_ml = told(desk.volume_ml, 0.0)
+        self.center = told(desk.center, None)
+        self.mask_on_volume = told(desk.mask_on_volume, None)
+
+    @property
+    def segments(self) -> tuple[SegmentInfo, ...]:
+        """The segments, in order."""
+        return self._segments.infos
+
+    @property
+    def selected(self) -> str | None:
+        """Id of the selected segment."""
+        return self._bench.selected
+
+    def remove_segment(self, segment_id: str) -> None:
+        """Delete a segment; what runs for it ends."""
+        with self._bench.guarded():
+            if segment_id == self._bench.selected:
+                self._points.stop()
+            self._segments.remove(segment_id)
+
+    # Points
+
+    live = Switch("Whether every edit of the points runs by itself.")
+    smooth = Switch("Whether borders are drawn at the CT's resolution.")
+    preview_enabled = Switch("Whether a change is shown before it is kept.")
+
+    def _pass_on_points(self) -> None:
+        """What a person asks about the points of the selected segment, and what they would change: at their desk."""
+        asked, desk = self._bench.asked, self._points
+        self.add_point = asked(desk.add)
+        self.move_point = asked(desk.move)
+        self.remove_point = asked(desk.remove)
+        self.flip_point = asked(desk.flip)
+        self.clear_points = asked(desk.clear)
+        self.run_points = asked(desk.run)
+        self.warm = asked(desk.warm)
+        self.accept = asked(desk.accept)
+        self.drop = asked(desk.drop)
+
+    @property
+    def positive_node(self) -> Any:
+        """The point list of the positive points."""
+        return self._points.nodes.positive
+
+    @property
+    def negative_node(self) -> Any:
+        """The point list of the negative points."""
+        return self._points.nodes.negative
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The points of the selected segment, in world RAS."""
+        return self._points.points
+
+    @property
+    def points_pending(self) -> bool:
+        """Whether the selected segment has points that its mask does not answer yet."""
+        return self._points.prompts.pending
+
+    @property
+    def preview(self) -> Preview | None:
+        """What waits to be kept."""
+        return self._points.preview
+
+    @property
+    def preview_node(self) -> Any:
+        """The node that shows it, or None."""
+        return self._points.preview_node.node
 
     # Undo
 
