@@ -9,6 +9,7 @@ import contextlib
 import gc
 import os
 import stat
+import subprocess
 import sys
 import tempfile
 import types
@@ -273,6 +274,7 @@ class Packaging:
     def __init__(self, host: Host) -> None:
         self.asked: list[Any] = []
         self.refuse = False
+        self.break_down = False
         self.module = types.ModuleType("slicer.packaging")
         self.module.pip_ensure = self._ensure  # type: ignore[attr-defined]
         self.module.load_requirements = self._load  # type: ignore[attr-defined]
@@ -280,6 +282,8 @@ class Packaging:
     def _ensure(self, requirements: Any, **options: Any) -> None:
         if self.refuse:
             raise RuntimeError("User declined package installation")
+        if self.break_down:
+            raise subprocess.CalledProcessError(1, ["PythonSlicer", "-m", "pip", "install"])
         self.asked.append((list(requirements), options))
 
     def _load(self, path: str) -> list[str]:

@@ -48,7 +48,7 @@ def a_clean_host(host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     host.scene.Clear(0)
     host.dialogs.clear()
     host.packaging.asked.clear()
-    host.packaging.refuse = False
+    host.packaging.refuse = host.packaging.break_down = False
     wrap.failures.clear()
     yield host
     host.scene.Clear(0)

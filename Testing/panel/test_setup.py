@@ -157,3 +157,9 @@ class TestPackages:
         a_bare_slicer.ui.installButton.click()
         assert "declined" in a_bare_slicer.ui.messageText.text
         assert a_bare_slicer.ui.installButton.enabled
+
+    def test_an_installation_that_fails_is_told_in_the_panel(self, a_clean_host: Any, a_bare_slicer: Any) -> None:
+        a_clean_host.packaging.break_down = True
+        a_bare_slicer.ui.installButton.click()
+        assert "packages were not installed" in a_bare_slicer.ui.messageText.text
+        assert a_bare_slicer.ui.installButton.enabled

@@ -40,8 +40,8 @@ class TestShortcuts:
         workbench = a_panel.workbench
         workbench.preview_enabled = True
         workbench.new_segment(name="a")
-        for key, kept in (("Esc", 0), ("Return", 1)):
-            workbench.add_point(rasOf(workbench.volume, (30, 25, 20)), True)
+        for number, (key, kept) in enumerate((("Esc", 0), ("Return", 1), ("Enter", 2))):
+            workbench.add_point(rasOf(workbench.volume, (30 - 6 * number, 25, 20)), True)
             a_clean_host.process(lambda: workbench.preview is not None)
             press(a_clean_host, key)
             assert workbench.preview is None

@@ -7,6 +7,7 @@ package management. Nothing is installed unless a person asks for it.
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 
 from VISTA3DLib.errors import SettingsError
 
@@ -24,18 +25,18 @@ def missingPackages() -> list[str]:
 def installPackages(requirements: str) -> None:
     """Install what is missing, after asking. ``requirements`` is the path of the list.
 
-    Raises ``SettingsError`` when the PyTorch extension is not installed, or when the person declined.
+    Raises ``SettingsError`` when the PyTorch extension is not installed, when the person declined, and when pip failed.
     """
-    if importlib.util.find_spec("torch") is None:
-        _installTorch()
     import slicer.packaging
 
     wanted = slicer.packaging.load_requirements(requirements)
     try:
+        if importlib.util.find_spec("torch") is None:
+            _installTorch()
         slicer.packaging.pip_ensure(wanted, requester="VISTA3D", skip_packages=OF_SLICER)
-    except RuntimeError as error:
+    except (RuntimeError, subprocess.CalledProcessError) as error:  # declined; pip failed
         raise SettingsError(
-            f"The packages were not installed: {error}.", "Press the button again to try again."
+            f"The packages were not installed: {error}.", "Slicer's log says more. Press the button again to try again."
         ) from error
     importlib.invalidate_caches()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import qt
@@ -14,6 +14,8 @@ from VISTA3DWidgets.rivals import OURS, Rivals
 
 if TYPE_CHECKING:
     from VISTA3DWidgets.panel import Panel
+
+KEYPAD = {"Return": "Enter"}  # Qt's names of two keys that are one for a person
 
 
 class Shortcuts(Part):
@@ -107,11 +109,15 @@ class Shortcuts(Part):
         self._keys = [
             Key(action, keys, function, self._window)
             for action, function in self._actions.items()
-            for keys in self.keysOf(action).split(", ")
-            if keys.strip()
+            for keys in self._typed(action)
         ]
         self._mindRivals()
         self.refresh()
+
+    def _typed(self, action: str) -> Iterator[str]:
+        """The keys of an action one by one, with their twins on the keypad."""
+        for keys in self.keysOf(action).split(", "):
+            yield from (each for each in (keys, KEYPAD.get(keys, "")) if each.strip())
 
     def _mindRivals(self) -> None:
         if self._enabled:
