@@ -10,7 +10,7 @@ from VISTA3DLib.geometry import Box
 from VISTA3DScene.bench import Bench
 from VISTA3DScene.frames import volume_grid
 from VISTA3DScene.importing import Import, import_labels, rewrite, untouched
-from VISTA3DScene.jobs import Jobs, State, Values
+from VISTA3DScene.jobs import Jobs, State, Task, Values
 from VISTA3DScene.lattice import LatticeMask, on_lattice
 from VISTA3DScene.ledger import Action
 from VISTA3DScene.overwrite import Overwrite
@@ -37,7 +37,14 @@ class AutomaticDesk:
         box = None if roi is None else box_of_roi(roi, volume)
         self._jobs.cancel_all(State.AUTOMATIC, State.SEQUENCE)
         arguments = {"classes": wanted, "roi": box_values(box), "overlapping": overlapping, "smooth": smooth}
-        self._link.ask(State.AUTOMATIC, "segment_classes", arguments, lambda values: self._take_in(values, box))
+        self._link.ask(
+            Task(
+                kind=State.AUTOMATIC,
+                op="segment_classes",
+                arguments=arguments,
+                result=lambda values: self._take_in(values, box),
+            )
+        )
 
     def estimate(
         self, classes: Classes, roi: Any, *, overlapping: bool, done: Callable[[Mapping[str, Any]], None]
@@ -47,7 +54,7 @@ class AutomaticDesk:
         wanted = self.checked(classes)
         box = None if roi is None else box_of_roi(roi, volume)
         arguments = {"classes": wanted, "roi": box_values(box), "overlapping": overlapping}
-        self._link.ask(State.OTHER, "estimate", arguments, done)
+        self._link.ask(Task(kind=State.OTHER, op="estimate", arguments=arguments, result=done))
 
     def checked(self, classes: Classes | str) -> list[int | str]:
         """The classes as a list. Says at once what the worker would refuse later: raises ``ClassError``."""

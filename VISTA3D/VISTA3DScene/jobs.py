@@ -40,6 +40,20 @@ _ORDER = (
 )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """A request before it is sent: its kind, and who hears the answer. ``error`` and ``progress`` are called in place
+    of the usual reports."""
+
+    kind: State
+    op: str
+    arguments: Values
+    result: Callable[[Values], None]
+    arrays: Mapping[str, Any] | None = None
+    error: Callable[[Failure], None] | None = None
+    progress: Callable[[Progress], None] | None = None
+
+
 @dataclass(eq=False)
 class Job:
     """A request under way."""
@@ -78,32 +92,20 @@ class Jobs:
         """Whether a job of this kind is under way."""
         return any(job.kind is kind for job in self._jobs)
 
-    def submit(
-        self,
-        kind: State,
-        op: str,
-        arguments: Values,
-        result: Callable[[Values], None],
-        *,
-        arrays: Mapping[str, Any] | None = None,
-        error: Callable[[Failure], None] | None = None,
-        progress: Callable[[Progress], None] | None = None,
-        keep: bool = False,
-    ) -> Job | None:
+    def submit(self, task: Task, *, keep: bool = False) -> Job | None:
         """Ask the worker; None (and ``failed``) when that is not possible.
 
-        ``error`` and ``progress`` are called in place of the usual reports. ``keep``: a worker that replaces this one
-        is told it again.
+        ``keep``: a worker that replaces this one is told it again.
         """
-        job = Job(kind)
+        job = Job(task.kind)
         handlers = Handlers(
-            result=lambda values: self._answered(job, values, result),
-            error=lambda failure: self._refused(job, failure, error),
-            progress=lambda report: self._advanced(job, report, progress or self._progressed),
+            result=lambda values: self._answered(job, values, task.result),
+            error=lambda failure: self._refused(job, failure, task.error),
+            progress=lambda report: self._advanced(job, report, task.progress or self._progressed),
         )
         ask = self.client.set_state if keep else self.client.submit
         try:
-            job.number = ask(op, arguments, handlers, arrays=arrays)
+            job.number = ask(task.op, task.arguments, handlers, arrays=task.arrays)
         except VISTA3DError as problem:
             self._failed(problem.kind, problem.message, problem.fix)
             return None

@@ -12,7 +12,7 @@ from VISTA3DLib.protocol import Failure
 from VISTA3DScene.bench import Bench
 from VISTA3DScene.frames import from_world, to_world, volume_grid
 from VISTA3DScene.history import Step
-from VISTA3DScene.jobs import Job, Jobs, State, Values
+from VISTA3DScene.jobs import Job, Jobs, State, Task, Values
 from VISTA3DScene.lattice import LatticeMask, difference
 from VISTA3DScene.ledger import Action
 from VISTA3DScene.overwrite import Overwrite
@@ -228,18 +228,20 @@ class PointDesk:
                 raise
 
     def _ask(self, run: PointRun) -> None:
-        question = run.next_question()
-        if question is None:
+        wanted = run.next_question()
+        if wanted is None:
             self._run = self._job = None
             self._finish(run.answer())
             return
         self._job = self._link.ask(
-            State.POINTS,
-            "segment_points",
-            question.arguments,
-            lambda values: self._answered(run, values),
-            arrays=question.arrays,
-            error=self._failed,
+            Task(
+                kind=State.POINTS,
+                op="segment_points",
+                arguments=wanted.arguments,
+                result=lambda values: self._answered(run, values),
+                arrays=wanted.arrays,
+                error=self._failed,
+            )
         )
 
     def _answered(self, run: PointRun, values: Values) -> None:

@@ -13,7 +13,7 @@ from VISTA3DScene.automatic_desk import AutomaticDesk, Classes, box_values
 from VISTA3DScene.bench import Bench
 from VISTA3DScene.frames import volume_grid
 from VISTA3DScene.importing import Import, new_segmentation
-from VISTA3DScene.jobs import Jobs, State, Values
+from VISTA3DScene.jobs import Jobs, State, Task, Values
 from VISTA3DScene.sequences import FrameSeries
 from VISTA3DScene.volumes import box_of_roi
 from VISTA3DScene.worker_link import WorkerLink
@@ -62,16 +62,15 @@ class SequenceDesk:
                 )
             )
 
-        job = self._link.ask(
-            State.SEQUENCE,
-            "segment_classes",
-            arguments,
-            lambda values: self._take_in(series, arguments, made, values),
+        task = Task(
+            kind=State.SEQUENCE,
+            op="segment_classes",
+            arguments=arguments,
+            result=lambda values: self._take_in(series, arguments, made, values),
             error=self._failed,
             progress=advanced,
-            about=series.frame(number),
         )
-        if job is None:
+        if self._link.ask(task, about=series.frame(number)) is None:
             self._done(None)
 
     def _take_in(self, series: FrameSeries, arguments: dict[str, Any], made: list[Any], values: Values) -> None:

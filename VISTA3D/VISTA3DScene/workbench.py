@@ -19,7 +19,7 @@ from VISTA3DLib.volume import Finding
 from VISTA3DScene.automatic_desk import AutomaticDesk
 from VISTA3DScene.bench import Bench
 from VISTA3DScene.frames import volume_grid
-from VISTA3DScene.jobs import Jobs, State
+from VISTA3DScene.jobs import Jobs, State, Task, Values
 from VISTA3DScene.model_info import ModelInfo
 from VISTA3DScene.overwrite import Overwrite
 from VISTA3DScene.point_desk import PointDesk
@@ -127,16 +127,24 @@ class Workbench:
 
     def find_devices(self, done: Callable[[Mapping[str, str]], None]) -> None:
         """Tell which devices there are: name and description."""
+
+        def answered(values: Values) -> None:
+            done(dict(values["devices"]))
+
         with self._bench.guarded():
-            self._jobs.submit(State.OTHER, "hello", {}, lambda values: done(dict(values["devices"])))
+            self._jobs.submit(Task(kind=State.OTHER, op="hello", arguments={}, result=answered))
 
     def download(
         self, weights: str, *, accept_licence: bool, endpoint: str | None = None, done: Callable[[str], None]
     ) -> None:
         """Download weights; ``done`` gets the path."""
         arguments = {"weights": weights, "accept_licence": accept_licence, "endpoint": endpoint}
+
+        def answered(values: Values) -> None:
+            done(str(values["path"]))
+
         with self._bench.guarded():
-            self._jobs.submit(State.DOWNLOADING, "download", arguments, lambda values: done(str(values["path"])))
+            self._jobs.submit(Task(kind=State.DOWNLOADING, op="download", arguments=arguments, result=answered))
 
     def set_volume(self, volume: Any) -> None:
         """Choose the CT, or None. What runs is cancelled; segments and their points stay."""

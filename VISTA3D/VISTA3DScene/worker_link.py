@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from VISTA3DLib.client import Handlers
 from VISTA3DLib.errors import SettingsError, VISTA3DError, VolumeError
 from VISTA3DLib.geometry import Vector3
-from VISTA3DLib.progress import Progress
 from VISTA3DLib.protocol import Failure
 from VISTA3DLib.volume import Finding
 from VISTA3DScene.frames import volume_grid
-from VISTA3DScene.jobs import Failed, Job, Jobs, State, Values
+from VISTA3DScene.jobs import Failed, Job, Jobs, State, Task, Values
 from VISTA3DScene.model_info import ModelInfo
 from VISTA3DScene.volumes import modality_of, voxels_of
 
@@ -40,7 +40,10 @@ class WorkerLink:
         self._jobs.cancel_all()
         self.model, self._sent, self.findings = None, None, ()
         arguments = {"weights": weights, "device": device, "precision": precision}
-        if self._jobs.submit(State.LOADING, "load_model", arguments, self._loaded, error=self._not_loaded, keep=True):
+        task = Task(
+            kind=State.LOADING, op="load_model", arguments=arguments, result=self._loaded, error=self._not_loaded
+        )
+        if self._jobs.submit(task, keep=True):
             self.hand_over_quietly()
 
     def set_volume(self, volume: Any) -> None:
@@ -60,18 +63,7 @@ class WorkerLink:
         if self._volume is not None and (self.model is not None or self.loading):
             self._hand_over(self._volume)
 
-    def ask(
-        self,
-        kind: State,
-        op: str,
-        arguments: Values,
-        result: Callable[[Values], None],
-        *,
-        arrays: Mapping[str, Any] | None = None,
-        error: Callable[[Failure], None] | None = None,
-        progress: Callable[[Progress], None] | None = None,
-        about: Any = None,
-    ) -> Job | None:
+    def ask(self, task: Task, *, about: Any = None) -> Job | None:
         """Ask something about the volume, or ``about`` another one (a frame of a sequence).
 
         Raises nothing: None, and a report, if it cannot be asked.
@@ -87,12 +79,12 @@ class WorkerLink:
 
         def refused(failure: Failure) -> None:
             self._note_losses(failure)
-            if error is not None:
-                error(failure)
+            if task.error is not None:
+                task.error(failure)
             else:
                 self._failed(failure.kind, failure.message, failure.fix)
 
-        return self._jobs.submit(kind, op, arguments, result, arrays=arrays, error=refused, progress=progress)
+        return self._jobs.submit(replace(task, error=refused))
 
     def warm(self, ras: Vector3, done: Callable[[object], None]) -> None:
         """Compute ahead what a click at a place (in the volume's own frame) needs; nobody is told how it went."""
@@ -120,15 +112,15 @@ class WorkerLink:
             "name": volume.GetName() or "CT",
             "modality": modality_of(volume),
         }
-        job = self._jobs.submit(
-            State.PREPARING,
-            "set_volume",
-            arguments,
-            self._handed_over,
+        task = Task(
+            kind=State.PREPARING,
+            op="set_volume",
+            arguments=arguments,
+            result=self._handed_over,
             arrays={"volume": voxels},
             error=self._not_handed_over,
-            keep=True,
         )
+        job = self._jobs.submit(task, keep=True)
         self._sent = key if job is not None else None
         return job is not None
 
