@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.util
 import os
 import stat
 import subprocess
@@ -25,7 +26,7 @@ import ui_loader
 import views
 import vtk
 import wrap
-from PySide6.QtCore import QCoreApplication, QProcessEnvironment, QSettings
+from PySide6.QtCore import QCoreApplication, QProcessEnvironment, QSettings, Qt
 from PySide6.QtWidgets import QApplication, QGridLayout, QHBoxLayout, QMainWindow, QScrollArea, QWidget
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -356,7 +357,18 @@ class _Util:
         return bool(self._host.scene.ReadFromMRB(path, False, None))  # adds to what is there, as Slicer does
 
     def reloadScriptedModule(self, name: str) -> None:
-        self._host.dialogs.append(f"reload: {name}")
+        """Run the module's file again, take its widget apart and make a new one in the same place, as Slicer does."""
+        spec = importlib.util.spec_from_file_location(name, self.modulePath(name))
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        old = slicer.modules.VISTA3DWidget
+        for child in old.parent.raw.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly):
+            child.hide()
+        old.cleanup()
+        slicer.modules.VISTA3DWidget = module.VISTA3DWidget(old.parent)
+        slicer.modules.VISTA3DWidget.setup()
 
     def startupEnvironment(self) -> dict[str, str]:
         return dict(os.environ)

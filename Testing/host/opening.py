@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 import module_base
+import slicer
 
 
 def open_widget(host: Any, *, enter: bool = True) -> Any:
@@ -21,7 +22,7 @@ def open_widget(host: Any, *, enter: bool = True) -> Any:
     raw = module_base.WidgetParent()
     proxy = module_base.ParentProxy(raw)
     host.panel_area.setWidget(raw)
-    widget = module.VISTA3DWidget(proxy)
+    widget = slicer.modules.VISTA3DWidget = module.VISTA3DWidget(proxy)
     widget.setup()
     if enter:
         proxy.isEntered = True
@@ -35,6 +36,7 @@ def close_widget(host: Any, widget: Any) -> None:
     if widget.panel is not None:
         widget.exit()
     widget.cleanup()
+    slicer.modules.VISTA3DWidget = None
     raw = host.panel_area.takeWidget()
     if raw is not None:
         raw.deleteLater()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,15 +139,41 @@ class TestNothingIsLeftBehind:
             a_clean_host.process()
         assert not folder.exists()
 
-    def test_reload_ends_the_panel_and_forgets_its_modules(self, a_clean_host: Any, a_widget: Any) -> None:
-        import sys
-
-        before = {name: module for name, module in sys.modules.items() if name.startswith("VISTA3D") and "." in name}
-        a_widget.onReload()
-        assert a_widget.panel is None
-        assert a_clean_host.dialogs[-1] == "reload: VISTA3D"
-        assert not any(name.startswith(("VISTA3DWidgets", "VISTA3DScene", "VISTA3DLib")) for name in sys.modules)
+    @pytest.fixture
+    def these_modules(self) -> Iterator[None]:
+        """After the test the modules are those that other tests know."""
+        before = {name: module for name, module in sys.modules.items() if name.startswith("VISTA3D")}
+        yield
+        for name in [name for name in sys.modules if name.startswith("VISTA3D")]:
+            del sys.modules[name]
         sys.modules.update(before)
+
+    @pytest.mark.usefixtures("these_modules")
+    def test_reload_makes_a_new_panel_of_new_modules(
+        self, a_clean_host: Any, a_panel: Any, a_widget: Any, a_shown_ct: Any
+    ) -> None:
+        import slicer
+        from PySide6.QtGui import QShortcut
+        from vista3d_case import rasOf
+
+        shortcuts, nodes = len(a_clean_host.window.findChildren(QShortcut)), len(node_ids(a_clean_host.scene))
+        a_widget.onReload()
+        widget = slicer.modules.VISTA3DWidget
+        panel = widget.panel
+        assert a_widget.panel is None
+        assert a_panel.closed
+        assert type(panel) is not type(a_panel)
+        assert type(panel.workbench) is not type(a_panel.workbench)
+        assert panel.shortcuts.enabled  # the module is still open
+        assert panel.workbench.volume is a_shown_ct
+        assert len(a_clean_host.window.findChildren(QShortcut)) == shortcuts
+        assert len(node_ids(a_clean_host.scene)) == nodes
+        panel.workbench.add_point(rasOf(a_shown_ct, (30, 25, 20)), True)
+        a_clean_host.process(lambda: not panel.workbench.busy and not panel.workbench.points_pending)
+        assert panel.workbench.volume_ml(panel.workbench.selected) > 0.0
+        widget.exit()
+        assert not panel.shortcuts.enabled
+        widget.cleanup()
 
 
 def node_ids(scene: Any) -> set[str]:
