@@ -15,6 +15,7 @@ from odd_volumes import blobs, odd_affine, odd_shape
 from VISTA3DLib import __version__
 from VISTA3DLib.checkpoint import save_checkpoint
 from VISTA3DLib.cli.app import run
+from VISTA3DLib.cli.segment_job import SegmentJob
 from VISTA3DLib.cli.segment_options import parse_roi
 from VISTA3DLib.errors import SettingsError
 from VISTA3DLib.files.read import read_volume
@@ -191,6 +192,17 @@ def test_wrong_input_ends_with_status_2_a_reason_and_the_way_out_and_writes_noth
     assert "Error" in printed
     assert text in printed
     assert sorted(work.rglob("*")) == before
+
+
+def test_ctrl_c_ends_with_status_130_and_a_word(
+    ct: Path, tmp_path: Path, capsys: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: SegmentJob) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SegmentJob, "run", interrupted)
+    assert run(["segment", str(ct), "-o", str(tmp_path / "x.seg.nrrd")]) == 130
+    assert "Stopped." in capsys.readouterr().err
 
 
 def test_untrained_weights_say_so(ct: Path, tmp_path: Path, capsys: Console) -> None:

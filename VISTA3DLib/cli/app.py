@@ -23,6 +23,8 @@ from VISTA3DLib.cli.view import view
 from VISTA3DLib.cli.weights import weights
 from VISTA3DLib.errors import CancelledError, VISTA3DError
 
+_INTERRUPTED = 130  # the status that shells give to what Ctrl+C ended
+
 app = typer.Typer(
     name="vista3d",
     help="From a CT to 3D segments: automatic, by clicks, and by clicks that repair.",
@@ -58,10 +60,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         app(args=None if arguments is None else list(arguments))
     except SystemExit as end:  # how the command line's own library ends: usage errors, --help, Ctrl+C at a question
+        if end.code == _INTERRUPTED:
+            show_error("Stopped.", "No half result is left; give the same command again.")
         return end.code if isinstance(end.code, int) else 0
     except CancelledError:
         show_error("Cancelled; nothing was written.")
-        return 130
+        return _INTERRUPTED
     except VISTA3DError as error:
         show_error(error.message, error.fix)
         return 2
