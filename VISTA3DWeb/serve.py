@@ -36,18 +36,18 @@ def address(options: ViewerOptions, port: int) -> str:
 
 def free_port(options: ViewerOptions) -> int:
     """The port to bind to, 0 to let the system choose; raises ``SettingsError`` when the one asked for is taken."""
-    wanted = DEFAULT_PORT if options.port is None else options.port
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        if sys.platform != "win32":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((options.host, wanted))
-        except OSError as error:
-            if options.port is None:
-                return 0
-            raise _unusable(options, error) from error
-    return wanted
+    for port in [DEFAULT_PORT, 0] if options.port is None else [options.port]:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            if sys.platform != "win32":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((options.host, port))
+            except OSError as error:
+                problem = error
+            else:
+                return port
+    raise _unusable(options, problem)
 
 
 async def _serve(options: ViewerOptions, port: int, say: Callable[[str], None]) -> None:
@@ -90,6 +90,8 @@ async def _serve(options: ViewerOptions, port: int, say: Callable[[str], None]) 
 
 
 def _unusable(options: ViewerOptions, error: OSError) -> SettingsError:
+    if not options.port:
+        return SettingsError(f"The address {options.host} cannot be used: {error.strerror}.", "Give another --host.")
     return SettingsError(
         f"Port {options.port} of {options.host} cannot be used: {error.strerror}.", "Give another --port, or 0 for any."
     )

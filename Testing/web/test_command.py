@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (["missing.nii.gz"], "does not exist"),
         (["--port", "70000"], "no port"),
         (["--origin", "gpu"], "no origin"),
+        (["--host", "192.0.2.1"], "address 192.0.2.1 cannot be used"),  # an address of nobody
     ],
 )
 def test_what_cannot_be_opened_is_an_error_with_a_way_out(
