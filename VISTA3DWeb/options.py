@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from VISTA3DLib.errors import ReadError, SettingsError
 from VISTA3DLib.samples import check_source
+from VISTA3DLib.weights import find_weights
 
 DEFAULT_PORT = 8765
 LOOPBACK = "127.0.0.1"
@@ -45,6 +46,7 @@ class ViewerOptions:
         check_source(self.path, self.sample, example="vista3d view ct.nii.gz", needed=False)
         if self.path is not None and not self.path.exists():
             raise ReadError(f"{self.path} does not exist.", "Check the path.")
+        find_weights(self.weights)
         if self.port is not None and not 0 <= self.port <= 65535:
             raise SettingsError(f"{self.port} is no port.", "Give a number from 1024 to 65535, or 0 for any.")
         if self.upload_limit < 1:

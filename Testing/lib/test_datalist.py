@@ -274,6 +274,8 @@ def test_a_configuration_changes_the_papers_stages(tmp_path: Path) -> None:
         ({"name": "x", "data": "d", "output": "o", "stages": [{"use": "point", "lr": 1}]}, "lr"),
         ({"name": "x", "data": "d", "output": "o", "stages": [{"use": "point", "epochs": 0}]}, "epochs"),
         ({"name": "x", "data": "d", "output": "o", "stages": [{"use": "point", "drop_point_prob": 1.0}]}, "nothing"),
+        ({"name": "x", "data": "d", "output": "o", "stages": [{"use": "joint", "absent_weight": 0.5}]}, "0.5"),
+        ({"name": "x", "data": "d", "output": "o", "stages": [{"use": "joint", "background_crops": 1.0}]}, "1.0"),
         ({"name": "x", "data": "d", "output": "o", "stages": []}, "no stages"),
         ({"name": "x", "stages": ["point"]}, "lacks data"),
         ({"name": "x", "data": "d", "output": "o", "stages": ["point"], "speed": 9}, "speed"),
@@ -283,4 +285,14 @@ def test_wrong_configurations_are_refused(tmp_path: Path, document: dict, text: 
     path = tmp_path / "train.yaml"
     path.write_text(yaml.safe_dump(document))
     with pytest.raises(SettingsError, match=text):
+        read_training_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"), [(b"", "is empty"), (b"just words", "no fields"), (b"\xff\xfe\x00", "no text")]
+)
+def test_what_is_no_configuration_is_named_as_what_it_is(tmp_path: Path, content: bytes, text: str) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ReadError, match=text):
         read_training_settings(path)

@@ -171,3 +171,6 @@ def test_names_and_ids_that_cannot_work_are_refused(start_weights: Path, phantom
     folded = replace(data, training=tuple(replace(c, fold=0) for c in data.training))
     with pytest.raises(ReadError, match="All cases are in fold"):
         finetune(folded, quick(start_weights, tmp_path, fold=0))
+    for data in (cases(phantoms), folded):
+        with pytest.raises(SettingsError, match="has the fold 7"):
+            finetune(data, quick(start_weights, tmp_path, fold=7))

@@ -143,6 +143,14 @@ def test_a_list_is_written_with_a_flag_for_each_pseudo_label(a_list: Path, tmp_p
     assert [e.get("pseudo_label_reliability") for e in entries] == [1, 0, None]
 
 
+def test_a_list_without_pseudo_labels_is_refused_and_nothing_is_written(a_list: Path, tmp_path: Path) -> None:
+    document = json.loads(a_list.read_text())
+    a_list.write_text(json.dumps({**document, "training": document["training"][2:]}))
+    with pytest.raises(ReadError, match="has a pseudo label"):
+        flag_datalist(a_list, tmp_path / "flagged.json", ClassCatalogue.load())
+    assert not (tmp_path / "flagged.json").exists()
+
+
 def test_an_empty_pseudo_label_is_not_reliable(a_list: Path, tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(np.zeros(SHAPE, dtype=np.int16), AFFINE), tmp_path / "good_pseudo.nii.gz")
     assert [c.reliable for c in flag_datalist(a_list, tmp_path / "flagged.json", CATALOGUE)] == [False, False]

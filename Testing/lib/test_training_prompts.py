@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from VISTA3DLib.classes import ClassCatalogue
-from VISTA3DLib.errors import SettingsError
 from VISTA3DLib.training.clicks import with_next_clicks
 from VISTA3DLib.training.losses import ObjectLoss
 from VISTA3DLib.training.patches import Patch, crop_ratios
@@ -316,18 +315,3 @@ def test_a_case_without_labels_is_asked_for_its_supervoxels() -> None:
     assert objects
     assert all(o.zero_shot and o.points for o in objects)
     assert patch_objects(patch, CATALOGUE, STAGES["point"], np.random.default_rng(0)) == []
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("drop_point_prob", 1.5),
-        ("epochs", 0),
-        ("learning_rate", 0.0),
-        ("absent_weight", 0.5),
-        ("background_crops", 1.0),
-    ],
-)
-def test_a_stage_names_the_value_that_it_refuses(field: str, value: float) -> None:
-    with pytest.raises(SettingsError, match=str(value)):
-        replace(STAGES["joint"], **{field: value})

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from VISTA3DLib.errors import ReadError, SettingsError
+from VISTA3DLib.errors import CheckpointError, ReadError, SettingsError
 from VISTA3DWeb.options import ViewerOptions, is_loopback
 
 
@@ -54,3 +54,5 @@ def test_contradictions_and_missing_files_are_refused(tmp_path: Path) -> None:
         ViewerOptions(path=tmp_path / "ct.nii.gz")
     with pytest.raises(SettingsError, match="no port"):
         ViewerOptions(port=70000)
+    with pytest.raises(CheckpointError, match="nope"):
+        ViewerOptions(weights="nope")

@@ -21,7 +21,7 @@ from VISTA3DLib.evaluation.masks import BoxedMask
 from VISTA3DLib.files.read import read_volume
 from VISTA3DLib.files.segmentation_read import read_segmentation
 from VISTA3DLib.geometry import Grid, format_shape, format_vector
-from VISTA3DLib.training.datalist import DEFAULT, Case, DataList, LabelMapping, read_datalist
+from VISTA3DLib.training.datalist import DEFAULT, Case, DataList, LabelMapping, no_such_fold, read_datalist
 from VISTA3DLib.volume import Volume, inspect_volume
 
 Split = Literal["training", "testing", "all"]
@@ -114,7 +114,7 @@ def read_cases(
             continue
         cases.append(_prepared(case, data, subtract))
     if fold is not None and not cases:
-        raise SettingsError(f"No labelled case of {path} has the fold {fold}.", f"Give one of these: {_folds(data)}.")
+        raise no_such_fold(fold, data)
     return CaseList(
         name=data.name,
         path=path,
@@ -204,11 +204,6 @@ def _as_datalist(document: dict[str, Any], path: Path, mapping: LabelMapping | N
             raise ReadError(error.message.replace(str(copy), str(path)), error.fix) from error
         except (TypeError, ValueError) as error:
             raise ReadError(f"The data list cannot be read: {error}.", "Check fold and annotated.") from error
-
-
-def _folds(data: DataList) -> str:
-    folds = {case.fold for case in (*data.training, *data.testing) if case.fold is not None}
-    return ", ".join(map(str, sorted(folds))) or "none is given in the list"
 
 
 def _prepared(case: Case, data: DataList, subtract: Mapping[str, Pairs]) -> EvaluationCase:

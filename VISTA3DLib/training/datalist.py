@@ -102,8 +102,18 @@ class DataList:
         """Class ids that can be asked for in this case: those that are annotated or known to be absent."""
         return () if case.label is None else (*self.annotated_ids_of(case), *case.absent)
 
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The folds that cases are dealt to, in order; empty if the list has none."""
+        return tuple(sorted({c.fold for c in (*self.training, *self.testing) if c.fold is not None}))
+
     def split(self, fold: int | None) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
-        """Training cases and held-back cases: those of ``fold`` are held back, or none."""
+        """Training cases and held-back cases: those of ``fold`` are held back, or none.
+
+        Raises ``SettingsError`` for a fold that a list with folds does not have.
+        """
+        if fold is not None and self.folds and fold not in self.folds:
+            raise no_such_fold(fold, self)
         held = tuple(c for c in self.training if fold is not None and c.fold == fold)
         return tuple(c for c in self.training if c not in held), held
 
@@ -117,6 +127,12 @@ class DataList:
         if self.pseudo_mappings:
             plain["pseudo_mappings"] = {k: v.pairs for k, v in sorted(self.pseudo_mappings.items())}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def no_such_fold(fold: int, data: DataList) -> SettingsError:
+    """What to say of a fold that no case has."""
+    there = ", ".join(map(str, data.folds)) or "none is given in the list"
+    return SettingsError(f"No case of {data.name} has the fold {fold}.", f"Give one of these: {there}.")
 
 
 def read_datalist(path: Path, *, mapping: LabelMapping | None = None) -> DataList:

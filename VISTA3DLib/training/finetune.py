@@ -18,7 +18,7 @@ from VISTA3DLib.loading import load_weights
 from VISTA3DLib.model import Model
 from VISTA3DLib.progress import Cancel, ProgressCallback, Tracker
 from VISTA3DLib.training.case_check import check_cases
-from VISTA3DLib.training.datalist import DataList
+from VISTA3DLib.training.datalist import DataList, no_such_fold
 from VISTA3DLib.training.finetune_report import FinetuneReport, measure
 from VISTA3DLib.training.replay import known_classes, with_answers
 from VISTA3DLib.training.run import start_network, trained_ids
@@ -188,6 +188,8 @@ def _check_new_classes(data: DataList, settings: FinetuneSettings, catalogue: Cl
 def _split(data: DataList, fold: int | None) -> tuple[DataList, DataList, bool]:
     """Training cases, cases to measure on (as ``training`` of a list of their own), and whether these are the same."""
     training, held = data.split(fold)
+    if fold is not None and not held:
+        raise no_such_fold(fold, data)
     held = held or data.testing
     labelled = tuple(c for c in held if c.label is not None)
     if not training:

@@ -151,9 +151,12 @@ def flag_datalist(
 ) -> tuple[CaseCheck, ...]:
     """Judge all pseudo labels of a data list and write it with ``pseudo_label_reliability`` 0 or 1 in each such case.
 
-    Everything else in the list stays as it is; paths are rewritten if ``output`` lies in another folder.
+    Everything else in the list stays as it is; paths are rewritten if ``output`` lies in another folder. Raises
+    ``ReadError`` for a list without pseudo labels.
     """
     data = read_datalist(path)
+    if not any(case.pseudo_label for case in data.training):
+        raise ReadError(f"No training case of {path} has a pseudo label.", "Give cases the field pseudo_label.")
     document = json.loads(path.read_text(encoding="utf-8"))
     tracker = Tracker("pseudo labels", len(data.training), progress, cancel)
     checks = []

@@ -187,6 +187,8 @@ def read_training_settings(path: Path) -> TrainingSettings:
     path = packaged or path
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ReadError(f"The configuration {path} is no text.", "Give a YAML or JSON file.") from error
     except OSError as error:
         named = ", ".join(packaged_configurations())
         fix = f"Check the path, or use one of the packaged: {named}."
@@ -194,7 +196,8 @@ def read_training_settings(path: Path) -> TrainingSettings:
     except yaml.YAMLError as error:
         raise ReadError(f"The configuration {path} is no YAML or JSON: {error}.", "Repair it.") from error
     if not isinstance(document, dict):
-        raise ReadError(f"The configuration {path} is empty.", "See docs/training.md for an example.")
+        said = "is empty" if document is None else "has no fields"
+        raise ReadError(f"The configuration {path} {said}.", "See docs/training.md for an example.")
     values = dict(document)
     values["stages"] = tuple(_read_stage(s) for s in values.get("stages") or ())
     for name in ("data", "output", "cache"):
