@@ -1,4 +1,4 @@
-"""Reading and writing weights: every published form of a VISTA3D checkpoint, strictly.
+"""Reading and writing weights: every published form of a VISTA3D checkpoint, strictly (spec 1.7, 1.8).
 
 Never a silently random layer: each tensor of the network must come from the file with its exact shape, and each
 tensor of the file must have a place (two families of the research code are known to be dead and are dropped).

@@ -77,7 +77,7 @@ def estimate_run(
 
 
 def window_gflop(settings: NetworkSettings) -> float:
-    """Multiply-adds times two of one automatic window's convolutions, in 1e9."""
+    """Multiply-adds times two of one automatic window's convolutions, in 1e9 (spec 1.3 counts the same)."""
     voxels = settings.window[0] * settings.window[1] * settings.window[2]
     f, levels = settings.filters, len(settings.blocks_down)
     total = 27.0 * f * voxels  # the first convolution

@@ -217,7 +217,7 @@ class Grid:
     def with_spacing(self, spacing: Sequence[float]) -> Grid:
         """The grid with another voxel size (mm per axis) that covers the same centres from the first voxel on.
 
-        Follows the reference: the axes are made perpendicular (Cholesky), the size is
+        Follows the reference (spec 2.1): the axes are made perpendicular (Cholesky), the size is
         ``round((n - 1) * old / new + 1)``, half to even, and the corner that comes first stays where it is.
         """
         linear = self.affine[:3, :3]

@@ -1,4 +1,4 @@
-"""From blended features to labels: which class wins each voxel, or which classes it belongs to."""
+"""From blended features to labels: which class wins each voxel, or which classes it belongs to (spec 2.3)."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Algorithm 1: repair a mask with clicks, one connected component at a time (paper Alg. 1).
+"""Algorithm 1: repair a mask with clicks, one connected component at a time (paper Alg. 1, spec 4).
 
 The network proposes a mask from the clicks. Where the proposal has more than the old mask are additions, where it has
 less are removals; each falls into connected components (26-neighbourhood). A positive click takes over the component
 of the additions that it lies in, a negative click the one of the removals, and all the rest of the old mask stays.
 
-Corrected against the reference: negative and padding points never open the "inside" rule; a click next to
+Corrected against the reference (spec 8.4): negative and padding points never open the "inside" rule; a click next to
 several components takes the nearest one, not the one with the highest number; objects are labelled one by one; masks
 are boolean, so there is no NaN to spread.
 """
@@ -82,7 +82,7 @@ def keep_hit_components(
 ) -> tuple[BoolArray, bool]:
     """Only the components of ``mask`` that a positive click lies in, and whether there were any.
 
-    The reference empties the mask when the clicked voxel itself is not positive; here a click within
+    The reference empties the mask when the clicked voxel itself is not positive (spec 3.5); here a click within
     ``TOLERANCE_VOXELS`` of a component counts, and when none is near, the mask is returned as it was.
     """
     chosen = [n for n, sign in enumerate(positive) if sign]

@@ -28,7 +28,7 @@ from VISTA3DLib.settings import NetworkSettings
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WindowPrompt:
-    """Points in one window: ``coordinates`` (N, 3) in window voxels, ``labels`` (N,) in 0..3."""
+    """Points in one window: ``coordinates`` (N, 3) in window voxels, ``labels`` (N,) in 0..3 (spec 3.1)."""
 
     coordinates: npt.NDArray[np.float64]
     labels: tuple[int, ...]
@@ -92,7 +92,7 @@ class Model:
 
     @torch.inference_mode()
     def point_logits(self, features: torch.Tensor, prompt: WindowPrompt) -> torch.Tensor:
-        """Logits (*window) float32 of one object from ``point_features`` and its points."""
+        """Logits (*window) float32 of one object from ``point_features`` and its points (spec 1.5)."""
         head = self.network.point_head
         with self.runtime.autocast():
             tokens = self._tokens(prompt)

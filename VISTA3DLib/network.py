@@ -1,4 +1,4 @@
-"""Building networks of the VISTA3D family from MONAI's own parts."""
+"""Building networks of the VISTA3D family from MONAI's own parts (spec 1)."""
 
 from __future__ import annotations
 

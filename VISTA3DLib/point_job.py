@@ -36,7 +36,7 @@ def clicked_object(
 ) -> ClickAnswer:
     """The object under the positive clicks: the network's mask, cut to the components that were clicked.
 
-    Where a patch carries automatic logits, their mask is repaired by the clicks instead (auto+point).
+    Where a patch carries automatic logits, their mask is repaired by the clicks instead (auto+point, spec 3.4).
     """
     masks, notes = [], []
     if not any(clicks.positive) and not any(p.automatic is not None for p in patches):

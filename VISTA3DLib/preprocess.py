@@ -1,4 +1,4 @@
-"""From a CT to what the network sees: resampled to the model's spacing, turned to RAS, scaled."""
+"""From a CT to what the network sees: resampled to the model's spacing, turned to RAS, scaled (spec 2.1)."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from VISTA3DLib.volume import Finding, Volume, inspect_volume
 class Session:
     """Answers questions about one volume at a time.
 
-    ``mode`` is how the automatic branch is laid over the volume (``bundle`` or ``quality``).
+    ``mode`` is how the automatic branch is laid over the volume (``bundle`` or ``quality``, spec 2).
     ``shared_windows``: clicks near each other are seen through one window (quick); False gives each its own, as the
     reference. ``cache_bytes`` bounds what is kept between clicks. The same question about the same volume has the
     same answer, whatever was asked before.
@@ -158,7 +158,7 @@ class Session:
     ) -> MaskResult:
         """Segment the object that is clicked, or repair ``base_mask`` (bool, on the volume's grid) at the clicks.
 
-        ``class_id`` tells the model what is clicked (tumours and vessels take a token of their own);
+        ``class_id`` tells the model what is clicked (tumours and vessels take a token of their own, spec 3.1);
         ``zero_shot`` that it is nothing the model knows. ``automatic`` starts from the class's own automatic result
         inside the windows of the clicks, as the reference does when it gets a class and points. With ``base_mask``
         only the components that the clicks hit are added or removed (paper Alg. 1); the result's ``changes`` list

@@ -20,7 +20,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class HUWindow:
-    """Intensity rule of the CT models: HU from ``low`` to ``high`` become 0 to 1, the rest is clipped."""
+    """Intensity rule of the CT models: HU from ``low`` to ``high`` become 0 to 1, the rest is clipped (spec 2.1)."""
 
     low: float = -963.8247715525971
     high: float = 1053.678477684517
@@ -32,7 +32,7 @@ class HUWindow:
 
 @dataclass(frozen=True, kw_only=True)
 class PercentileWindow:
-    """Intensity rule of the CT+MR model: these percentiles of the cropped image become 0 and 1."""
+    """Intensity rule of the CT+MR model: these percentiles of the cropped image become 0 and 1 (spec 2.1)."""
 
     low: float = 1.0
     high: float = 99.0
@@ -49,7 +49,7 @@ IntensityRule = HUWindow | PercentileWindow
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSettings:
-    """Everything that is needed to build a network of the family and to feed it.
+    """Everything that is needed to build a network of the family and to feed it (spec 1).
 
     ``filters``: channels at full resolution (48 in the published models). ``blocks_down``: residual blocks per level;
     the window must be divisible by ``2 ** (levels - 1)``. ``spacing``: mm of the model grid, or None for the volume's
@@ -117,7 +117,7 @@ class NetworkSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
-    """How the automatic branch is laid over a volume; the two that exist in the wild are ``MODES``.
+    """How the automatic branch is laid over a volume; the two that exist in the wild are ``MODES`` (spec 2.1, 2.2).
 
     ``overlap``: share of a window that neighbours share, 0 to below 1. ``crop_foreground``: keep the box of voxels
     above 0 HU plus ``crop_margin`` model voxels. ``ras_first``: turn to RAS before the change of spacing (decides at

@@ -1,4 +1,4 @@
-"""Where windows lie: the lattice of the automatic branch and the windows around clicks."""
+"""Where windows lie: the lattice of the automatic branch and the windows around clicks (spec 2.2, 3.4)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def window_lattice(image_shape: Index3, window: Index3, overlap: float) -> Windo
 
 
 def click_window(point: Sequence[float], bounds: Box, window: Index3) -> Box:
-    """The window centred on a click, kept inside ``bounds``.
+    """The window centred on a click, kept inside ``bounds`` (spec 3.4 a).
 
     Where ``bounds`` is smaller than the window, the window sticks out on both sides (half before, the rest after).
     """

@@ -111,7 +111,7 @@ def test_a_single_class_equals_the_reference(a_model: Model, a_volume: Volume) -
 
 
 def test_the_foreground_crop_of_a_volume_without_foreground_is_everything(a_model: Model) -> None:
-    """The reference fails here: the crop is empty."""
+    """The reference fails here: the crop is empty (spec 2.1)."""
     air = Volume(array=np.full((20, 20, 20), -1000, dtype=np.int16), affine=np.eye(4) * [3, 3, 3, 1])
     with pytest.raises(RuntimeError, match=r"\[1, 1, 0, 0, 0\]"):
         reference_labels(a_model, air, CLASSES, "bundle")

@@ -1,4 +1,4 @@
-"""Algorithm 1: equal to the reference where that is right, corrected where it is not."""
+"""Algorithm 1: equal to the reference where that is right, corrected where it is not (spec 4.3, 8.4)."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_mask_of_three_voxels_in_a_row_has_its_two_components() -> None:
 
 
 def test_a_negative_click_inside_the_mask_does_not_make_additions_grow() -> None:
-    """In the reference any click inside, even a negative one, opens the rule for all positive clicks."""
+    """Spec 4.3-2: in the reference any click inside, even a negative one, opens the rule for all positive clicks."""
     base = box_mask(np.s_[2:8, 2:8, 2:8])
     bridge = box_mask(np.s_[2:8, 2:8, 2:14])  # what the network now proposes: the old mask and an extension
     hole = bridge & ~box_mask(np.s_[3:5, 3:5, 3:5])
@@ -152,7 +152,7 @@ def test_a_negative_click_inside_the_mask_does_not_make_additions_grow() -> None
 
 
 def test_a_click_between_two_components_takes_the_nearest_not_the_last_numbered() -> None:
-    """In the reference the highest number wins."""
+    """Spec 4.3-6."""
     base = np.zeros(SHAPE, dtype=bool)
     near, far = np.s_[3:5, 4:8, 4:8], np.s_[8:12, 4:8, 4:8]
     proposal = box_mask(near, far)
@@ -166,7 +166,7 @@ def test_a_click_between_two_components_takes_the_nearest_not_the_last_numbered(
 
 
 def test_objects_that_lie_side_by_side_in_a_batch_stay_apart() -> None:
-    """The reference labels a batch in one piece and joins neighbours across objects."""
+    """Spec 4.3-4: the reference labels a batch in one piece and joins neighbours across objects."""
     shell = VISTA3D(torch.nn.Identity(), torch.nn.Identity(), torch.nn.Identity())
     clicked, other = np.s_[2:5, 2:6, 2:6], np.s_[9:12, 2:6, 2:6]
     first, bridge = box_mask(clicked, other), box_mask(np.s_[2:12, 2:6, 2:6])
@@ -183,7 +183,7 @@ def test_objects_that_lie_side_by_side_in_a_batch_stay_apart() -> None:
 
 
 def test_unknown_voxels_take_the_proposals_value_where_the_reference_leaves_nan() -> None:
-    """NaN times zero is NaN. Masks here are boolean: what was never computed is background."""
+    """Spec 4.3-3: NaN times zero is NaN. Masks here are boolean: what was never computed is background."""
     base = np.full(SHAPE, np.nan, dtype=np.float32)
     proposal = box_mask(np.s_[2:8, 2:8, 2:8])
     theirs = reference_merge(base, logits(proposal), [(4, 4, 4)], [1])

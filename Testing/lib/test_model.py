@@ -87,7 +87,7 @@ def test_the_published_network_is_monais() -> None:
 
 
 def test_the_operation_count_is_the_published_networks() -> None:
-    """1,823.7 + 1,110.4 + 1,043.7 GFLOP, part by part."""
+    """Spec 1.3: 1,823.7 + 1,110.4 + 1,043.7 GFLOP."""
     assert window_gflop(NetworkSettings()) == pytest.approx(1823.7 + 1110.4 + 1043.7, rel=0.01)
 
 

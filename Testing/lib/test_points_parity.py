@@ -1,4 +1,4 @@
-"""The interactive branch against MONAI's point window inferer; where it differs, the reference is wrong."""
+"""The interactive branch against MONAI's point window inferer; where it differs, the reference is wrong (spec 8.1)."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_automatic_logits_in_a_clicked_window_are_the_references(a_model: Mo
 
 
 def test_overlapping_windows_are_averaged_where_the_reference_adds_them(a_model: Model) -> None:
-    """The reference's logits grow with the number of windows; the sign is the same."""
+    """Spec 8.1-4: the reference's logits grow with the number of windows; the sign is the same."""
     prepared = prepared_noise((30, 32, 25))
     points = [[15.0, 16.0, 12.0], [19.0, 18.0, 13.0]]
     theirs = reference_clicks(a_model, prepared.image, points, [1, 1])
@@ -112,7 +112,7 @@ def test_overlapping_windows_are_averaged_where_the_reference_adds_them(a_model:
 
 
 def test_a_click_on_the_very_first_voxel_counts(a_model: Model) -> None:
-    """The reference drops a point at a window's start and answers -9999 everywhere."""
+    """Spec 8.1-6: the reference drops a point at a window's start and answers -9999 everywhere."""
     prepared = prepared_noise((20, 20, 20))
     theirs = reference_clicks(a_model, prepared.image, [[0, 5, 5]], [1])
     ours = our_clicks(a_model, prepared, [[0, 5, 5]], [1])
@@ -121,7 +121,7 @@ def test_a_click_on_the_very_first_voxel_counts(a_model: Model) -> None:
 
 
 def test_a_click_that_rounds_onto_the_windows_end_counts(a_model: Model) -> None:
-    """At 15.7 of 16 voxels the reference's merge reads voxel 16 and fails."""
+    """Spec 8.1-6: at 15.7 of 16 voxels the reference's merge reads voxel 16 and fails."""
     prepared = prepared_noise((16, 16, 16))
     points = [[15.7, 8, 8]]
     with pytest.raises(IndexError):
@@ -130,7 +130,7 @@ def test_a_click_that_rounds_onto_the_windows_end_counts(a_model: Model) -> None
 
 
 def test_padding_points_do_not_exist_so_they_wipe_nothing(a_model: Model) -> None:
-    """A -1 point at (0, 0, 0) makes the reference write -9999 over the volume's corner."""
+    """Spec 8.1-5: a -1 point at (0, 0, 0) makes the reference write -9999 over the volume's corner."""
     prepared = prepared_noise((30, 32, 25))
     theirs = reference_clicks(a_model, prepared.image, [*INSIDE, [0, 0, 0]], [1, -1])
     ours = our_clicks(a_model, prepared, INSIDE, [1])
@@ -140,7 +140,7 @@ def test_padding_points_do_not_exist_so_they_wipe_nothing(a_model: Model) -> Non
 
 
 def test_special_classes_are_those_of_the_training_code_not_the_bundles_default() -> None:
-    """The bundle converts 28, 29 and 117, which are none, and leaves out 23, 24, 57 and 128."""
+    """Spec 8.1-1: the bundle converts 28, 29 and 117, which are none, and leaves out 23, 24, 57 and 128."""
     catalogue = ClassCatalogue.load()
 
     def theirs(class_id: int) -> list[int]:
@@ -163,7 +163,7 @@ def two_balls() -> npt.NDArray[np.float32]:
 
 
 def test_a_click_beside_the_object_does_not_empty_the_mask() -> None:
-    """One voxel outside the object, the reference removes everything."""
+    """Spec 8.1-8: one voxel outside the object, the reference removes everything."""
     logits, beside = two_balls(), [[6.0, 6.0, 11.0]]
     theirs = keep_components_with_positive_points(
         torch.from_numpy(logits.copy())[None, None], torch.tensor([beside]), torch.tensor([[1]])

@@ -1,4 +1,4 @@
-"""Protocol ``auto``: what the automatic branch finds, class by class, as the paper scores it."""
+"""Protocol ``auto``: what the automatic branch finds, class by class, as the paper scores it (spec 7.1)."""
 
 from __future__ import annotations
 

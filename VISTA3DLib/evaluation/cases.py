@@ -35,7 +35,7 @@ class EvaluationCase:
     """One case: its files, the classes it was annotated for, and which classes to cut out of which.
 
     ``subtract`` are pairs (organ, tumour): what is predicted as tumour is taken from the organ before it is scored,
-    for data sets whose organ label has a hole there (the rule for Task03 and Task07).
+    for data sets whose organ label has a hole there (the rule for Task03 and Task07, spec 7.1).
     """
 
     id: str

@@ -34,7 +34,7 @@ class ObjectCurve:
     def area(self) -> float:
         """Area under the curve from the first to the last click (trapezoids), as a share: 1 is perfect at once.
 
-        The CVPR-2025 challenge does not divide: times 4 it is that area for 5 clicks.
+        The challenge of spec 7.6 does not divide: times 4 it is that area for 5 clicks.
         """
         if len(self.dice) == 1:
             return self.dice[0]

@@ -1,4 +1,4 @@
-"""Protocol ``clicks``: a simulated person clicks on the whole volume, and every answer is scored.
+"""Protocol ``clicks``: a simulated person clicks on the whole volume, and every answer is scored (spec 7.6).
 
 The product's own way: one session a volume, shared windows, all points so far with every question. With
 ``start_from_auto`` the points repair the class's automatic mask (Algorithm 1) instead of making a mask from nothing.

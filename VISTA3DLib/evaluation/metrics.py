@@ -24,7 +24,7 @@ from VISTA3DLib.evaluation.masks import BoxedMask
 from VISTA3DLib.geometry import format_shape, format_vector
 from VISTA3DLib.results import BoolArray
 
-TOLERANCE_MM = 2.0  # of the CVPR-2025 challenge
+TOLERANCE_MM = 2.0  # of the CVPR-2025 challenge (spec 7.6)
 _MANY_VOXELS = 60_000
 
 Outcome = Literal["scored", "missed", "false positive", "absent"]

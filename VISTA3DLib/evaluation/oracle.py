@@ -1,7 +1,7 @@
-"""The loop of ``auto+point`` in one window: three trials of clicks, and the truth decides what is kept.
+"""The loop of ``auto+point`` in one window: three trials of clicks, and the truth decides what is kept (spec 7.1).
 
 This is an upper bound of what clicks can repair, not a person: nobody knows the Dice of a window while clicking.
-Against the reference the merge is the corrected one of ``merge.py``, object by object and without NaN.
+Against the reference the merge is the corrected one of ``merge.py``, object by object and without NaN (spec 4.3).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The results that the paper reports, for the data sets that have one."""
+"""The results that the paper reports (spec 7.2, 7.3), for the data sets that have one."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ MOST_CLICKS = 100
 class EvaluationSettings:
     """How cases are evaluated.
 
-    ``protocol``: ``auto`` (the automatic branch), ``point`` and ``auto+point`` (the paper's clicks in every window;
-    the last looks at the truth), ``zero-shot`` (the paper's iterative clicks on unknown structures),
-    ``clicks`` (a simulated person). ``clicks``: at most so many an object. ``classes``: only these ids (all
+    ``protocol``: ``auto`` (the automatic branch), ``point`` and ``auto+point`` (the paper's clicks in every window,
+    spec 7.1; the last looks at the truth), ``zero-shot`` (the paper's iterative clicks on unknown structures),
+    ``clicks`` (a simulated person, spec 7.6). ``clicks``: at most so many an object. ``classes``: only these ids (all
     when empty). ``min_ml``: smaller objects are left out (listed). ``tolerance_mm``: of the NSD. ``baselines``:
     classical methods beside the model (protocol ``clicks`` only); ``baseline_clicks``: ``same`` gives them the clicks
     that the model got, ``own`` lets the simulated person correct each method's own errors. ``start_from_auto``: clicks

@@ -1,6 +1,6 @@
 """A simulated person who clicks honestly: where the object is deepest, then where the result is most wrong.
 
-The rule of the CVPR-2025 challenge on interactive segmentation, with distances in millimetres and without
+The rule of the CVPR-2025 challenge on interactive segmentation (spec 7.6), with distances in millimetres and without
 chance: the first click lies at the object's deepest voxel. Each further one lies at the deepest voxel of the largest
 26-connected component of the error, positive if the object is missing there, negative if there is too much. Equal
 components and equal depths are decided by the order of the array.

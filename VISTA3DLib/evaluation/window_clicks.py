@@ -1,4 +1,4 @@
-"""Clicks that the paper's protocols make inside one window, from the truth in it.
+"""Clicks that the paper's protocols make inside one window, from the truth in it (spec 7.1).
 
 Errors and objects are eroded by a voxel (the window's border counts as inside) and cut to their largest component
 first, so that clicks do not sit on thin borders.

@@ -1,4 +1,4 @@
-"""Protocols ``point`` and ``auto+point``: clicks in every window of the lattice, stitched.
+"""Protocols ``point`` and ``auto+point``: clicks in every window of the lattice, stitched (spec 7.1).
 
 An object gets a click in each of the many windows that show a part of it, not one per volume: these are the paper's
 numbers, to be compared with the paper's. What a person can expect from n clicks is what ``clicks`` measures.

@@ -1,4 +1,4 @@
-"""Protocol ``zero-shot``: the paper's iterative clicks on structures that the model does not know.
+"""Protocol ``zero-shot``: the paper's iterative clicks on structures that the model does not know (spec 7.1).
 
 As the research code evaluates lesions and mice: clicks follow the error of the whole volume, every window of the
 lattice that holds some of them is asked, the others vote against the object, and slices without truth are not looked
