@@ -27,7 +27,8 @@ _OPTIONS = {"live", "preview_enabled", "smooth"}
 _TRIGGERS = (
     "hello", "take_over", "act", "close_message",
     "select", "rename", "recolor", "show", "opacity", "remove", "new_class_segment", "toggle_surface",
-    "place_point", "rest", "rest_ended", "go_to_point", "flip_point", "remove_point", "option", "set_policy", "cancel",
+    "place_point", "rest", "rest_ended", "go_to_point", "flip_point", "remove_point", "option", "set_policy",
+    "run_automatic", "cancel",
     "set_window", "own_window", "set_layout", "fit", "fit_all", "scroll", "toggle_crosshair",
     "open_sample", "uploading", "upload_failed", "open_upload", "open_series", "replace_open", "keep_open", "export",
     "show_region", "set_region", "show_weights", "use_weights", "use_device", "download_weights",
@@ -73,7 +74,6 @@ class Actions:
             "visibility": self._toggle_visibility,
             "undo": workbench.undo,
             "redo": workbench.redo,
-            "run_automatic": self._run_automatic,
         }
 
     def bind(self) -> None:
@@ -210,11 +210,10 @@ class Actions:
 
     # --- automatic ---
 
-    def _run_automatic(self) -> None:
-        if self._state.chosen and self._state.can_run and self._workbench.state is not State.AUTOMATIC:
-            self._workbench.segment_classes(
-                list(self._state.chosen), roi=self._region.node, overlapping=bool(self._state.overlapping)
-            )
+    def _run_automatic(self, chosen: list[int], overlapping: bool) -> None:
+        """``chosen`` as the page shows it: what was ticked just now may not have arrived in the state yet."""
+        if chosen and self._state.can_run and self._workbench.state is not State.AUTOMATIC:
+            self._workbench.segment_classes(list(chosen), roi=self._region.node, overlapping=bool(overlapping))
 
     def _cancel(self) -> None:
         self._workbench.cancel()

@@ -144,6 +144,7 @@
     event.preventDefault();
     event.stopPropagation();
     if (shortcut.action === "help") state().set("dialog", "help");
+    else if (shortcut.action === "run_automatic") ask("run_automatic", now.chosen, now.overlapping);
     else if (!event.repeat || ["undo", "redo"].includes(shortcut.action)) ask("act", shortcut.action);
   }, true);
 
