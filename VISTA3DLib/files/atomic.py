@@ -82,7 +82,7 @@ def output_error(path: Path, error: OSError) -> OutputError:
     """What to tell a person when writing to ``path`` failed with ``error``."""
     reason = error.strerror or str(error)
     fix = "Choose another place."
-    if error.errno in _FULL:
+    if error.errno in _FULL or error.errno is None:  # writers of other languages give no number; mostly it is the disk
         reason += _free_space(path.parent)
         fix = "Free some space or choose another place."
     elif error.errno in _FORBIDDEN:
