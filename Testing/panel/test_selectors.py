@@ -14,14 +14,18 @@ pytest.importorskip("slicer")
 
 @pytest.fixture
 def a_file(a_clean_host: Any, tmp_path: Path) -> str:
-    """A scene with one CT in it, to be added to another scene."""
+    """A scene with one CT in it, to be added to another scene; the module was used there, and no region chosen."""
     import slicer
     from vista3d_case import makeVolume
 
     volume = makeVolume("from a file")
+    parameters = slicer.mrmlScene.AddNode(slicer.vtkMRMLScriptedModuleNode())
+    parameters.SetSingletonTag("VISTA3D")
+    parameters.SetAttribute("ModuleName", "VISTA3D")
     path = str(tmp_path / "other.mrb")
     assert slicer.util.saveScene(path)
     slicer.mrmlScene.RemoveNode(volume)
+    slicer.mrmlScene.RemoveNode(parameters)
     return path
 
 

@@ -81,6 +81,7 @@ class Panel:
         )
 
     def _observeScene(self) -> None:
+        self._regionBefore: Any = None
         self._observers = Observers()
         self._observers.add(self.scene, self.scene.StartCloseEvent, self._onSceneStartsClosing)
         self._observers.add(self.scene, self.scene.StartImportEvent, self._onSceneStartsLoading)
@@ -182,8 +183,12 @@ class Panel:
 
     def _onSceneStartsLoading(self, _caller: Any, _event: str) -> None:
         self.loading = True
+        self._regionBefore = self.state.reference(REGION)
 
     def _onSceneChanged(self, _caller: Any, _event: str) -> None:
         self.loading = False
+        region, self._regionBefore = self._regionBefore, None
+        if region is not None and region.GetScene() is self.scene:
+            self.state.setReference(REGION, region)  # a scene that was added has its own parameter node, which wins
         self.restore()
         self.refresh()
