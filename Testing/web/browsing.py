@@ -26,6 +26,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = int(os.environ.get("VISTA3D_PATIENCE", "120")) * 1000  # ms; a busy machine is no failure
+LIVER = (140, 155)  # a pixel of the axial view at 1280 x 800: in the liver of the phantom
 _NUMBERS = itertools.count(1)
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",

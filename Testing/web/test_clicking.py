@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from browsing import Screen, ViewerProcess
+from browsing import LIVER, Screen, ViewerProcess
 from scipy.ndimage import binary_closing
 
 from VISTA3DLib.files.segmentation_read import read_segmentation
-
-SPINE = (234, 190)  # a pixel of the axial view at 1280 x 800: a vertebra of the phantom, near its middle
 
 
 def mask_in_view(screen: Screen, file: Path, view: str) -> npt.NDArray[np.bool_]:
@@ -46,8 +44,8 @@ def test_a_click_puts_the_point_on_the_clicked_pixel_and_the_overlay_is_the_mask
     before = screen.coloured("axial")
     assert before.mean() < 0.02  # a grey picture, but for the letters and the ruler
     screen.place_points()
-    expected = screen.ras_of("axial", *SPINE)
-    screen.put_point("axial", *SPINE)
+    expected = screen.ras_of("axial", *LIVER)
+    screen.put_point("axial", *LIVER)
     assert np.allclose(screen.state("points")[0]["ras"], expected, atol=1e-3)
     assert screen.state("points")[0]["positive"]
     screen.idle()
@@ -72,12 +70,12 @@ def test_points_are_taken_away_one_by_one_switched_and_the_mask_follows(torso: V
     screen.open_fresh(torso.address)
     screen.press("p")
     screen.wait("s.placing === 'positive'")
-    screen.put_point("axial", *SPINE)
+    screen.put_point("axial", *LIVER)
     screen.idle()
     one = screen.state("segments")[0]["ml"]
     screen.press("n")
     screen.wait("s.placing === 'negative'")
-    screen.put_point("axial", SPINE[0] + 70, SPINE[1] - 40)
+    screen.put_point("axial", LIVER[0] + 70, LIVER[1] - 40)
     screen.idle()
     assert [p["positive"] for p in screen.state("points")] == [True, False]
     screen.page.get_by_role("button", name="Switch the sign of point 2").click()
@@ -107,7 +105,7 @@ def test_a_preview_shows_what_a_click_would_change_and_is_kept_or_dropped(torso:
     screen.press("v")
     screen.wait("s.preview_enabled")
     screen.place_points()
-    screen.put_point("axial", *SPINE)
+    screen.put_point("axial", *LIVER)
     screen.wait("s.preview")
     assert screen.page.get_by_role("button", name="Keep").is_visible()
     assert screen.state("segments")[0]["ml"] == ""  # nothing is written yet
@@ -115,7 +113,7 @@ def test_a_preview_shows_what_a_click_would_change_and_is_kept_or_dropped(torso:
     screen.press("Escape")
     screen.wait("!s.preview && !s.points.length")
     assert all(segment["ml"] == "" for segment in screen.state("segments"))
-    screen.put_point("axial", *SPINE)
+    screen.put_point("axial", *LIVER)
     screen.wait("s.preview")
     screen.press("Enter")
     screen.wait("!s.preview && s.segments[0].ml")
@@ -128,8 +126,8 @@ def test_without_live_clicks_wait_until_they_are_run(torso: ViewerProcess, scree
     screen.press("l")
     screen.wait("!s.live")
     screen.place_points()
-    screen.put_point("axial", *SPINE)
-    screen.put_point("axial", SPINE[0] + 30, SPINE[1])
+    screen.put_point("axial", *LIVER)
+    screen.put_point("axial", LIVER[0] + 30, LIVER[1])
     assert screen.state("points_pending")
     assert screen.state("segments")[0]["ml"] == ""
     screen.page.get_by_role("button", name="Run points").click()
@@ -140,7 +138,7 @@ def test_a_newer_click_supersedes_an_older_one_and_both_points_count(torso: View
     screen.open_fresh(torso.address)
     screen.place_points()
     for n in range(4):
-        screen.put_point("axial", SPINE[0] + 12 * n, SPINE[1] - 20 * n)  # not waiting for answers
+        screen.put_point("axial", LIVER[0] + 12 * n, LIVER[1] - 20 * n)  # not waiting for answers
     screen.idle()
     assert len(screen.state("points")) == 4
     assert screen.state("segments")[0]["ml"]
@@ -156,7 +154,7 @@ def test_what_happens_to_other_segments_is_what_was_chosen_and_undo_takes_it_bac
 ) -> None:
     screen.open_fresh(torso.address)
     screen.place_points()
-    screen.put_point("axial", *SPINE)
+    screen.put_point("axial", *LIVER)
     screen.idle()
     whole = screen.state("segments")[0]["ml"]
     screen.page.locator("summary", has_text="Options").click()
@@ -164,7 +162,7 @@ def test_what_happens_to_other_segments_is_what_was_chosen_and_undo_takes_it_bac
     screen.wait("s.policy === a", policy)
     screen.press("Shift+E")
     screen.wait("s.segments.length === 2 && !s.points.length")
-    screen.put_point("axial", *SPINE)  # the same click: the same mask
+    screen.put_point("axial", *LIVER)  # the same click: the same mask
     screen.idle()
     assert [row["ml"] for row in screen.state("segments")] == [whole if first_stays else "", whole if second else ""]
     screen.press("Control+z")
@@ -174,7 +172,7 @@ def test_what_happens_to_other_segments_is_what_was_chosen_and_undo_takes_it_bac
 def test_a_reload_brings_everything_back(torso: ViewerProcess, screen: Screen) -> None:
     screen.open_fresh(torso.address)
     screen.place_points()
-    screen.put_point("axial", *SPINE)
+    screen.put_point("axial", *LIVER)
     screen.idle()
     names = ("points", "segments", "selected", "undo_name", "placing", "slice_axial")
     before = {name: screen.state(name) for name in names}
@@ -182,7 +180,7 @@ def test_a_reload_brings_everything_back(torso: ViewerProcess, screen: Screen) -
     screen.wait("s.my_tab !== '-' && s.active_tab === s.my_tab")
     assert {name: screen.state(name) for name in names} == before
     screen.until(lambda: screen.coloured("axial").mean() > 0.003, "the overlay")
-    screen.put_point("axial", SPINE[0] + 40, SPINE[1])  # and one goes on where one was
+    screen.put_point("axial", LIVER[0] + 40, LIVER[1])  # and one goes on where one was
     screen.idle()
     assert screen.state("segments")[0]["points"] == 2
 
@@ -190,7 +188,7 @@ def test_a_reload_brings_everything_back(torso: ViewerProcess, screen: Screen) -
 def test_a_tab_that_is_closed_in_the_middle_of_a_run_loses_nothing(torso: ViewerProcess, screen: Screen) -> None:
     screen.open_fresh(torso.address)
     screen.place_points()
-    screen.put_point("axial", *SPINE)
+    screen.put_point("axial", *LIVER)
     context = screen.page.context
     screen.page.close()
     again = Screen(context.new_page())

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import Screen, ViewerProcess
+from browsing import LIVER, Screen, ViewerProcess
 from VISTA3DScene.jobs import State
 from VISTA3DScene.signals import Signal
 
@@ -14,7 +14,6 @@ from VISTA3DLib.geometry import Grid
 from VISTA3DWeb import warming
 from VISTA3DWeb.warming import PATIENT_SECONDS, Warmer
 
-SPINE = (234, 190)  # a pixel of the axial view at 1280 x 800: a vertebra of the phantom, near its middle
 RECORD = """() => {
   window.__asked = [];
   const trigger = window.trame.trigger;
@@ -36,7 +35,7 @@ def test_point_and_busy_mark_are_there_before_the_server_has_heard_of_the_click(
 ) -> None:
     screen.open_fresh(torso.address)
     screen.place_points()
-    left, top = screen.place("axial", *SPINE)
+    left, top = screen.place("axial", *LIVER)
     screen.page.mouse.move(left, top)
     with torso.stopped():
         screen.page.mouse.click(left, top)
@@ -71,7 +70,7 @@ def test_a_click_that_the_server_refuses_is_withdrawn(torso: ViewerProcess, scre
 
 def test_a_drag_and_a_click_without_placing_leave_no_mark(torso: ViewerProcess, screen: Screen) -> None:
     screen.open_fresh(torso.address)
-    screen.click("axial", *SPINE)
+    screen.click("axial", *LIVER)
     assert screen.page.locator(".mark").count() == 0
     assert screen.state("clicks") == 0
 
@@ -82,7 +81,7 @@ def test_a_pointer_that_rests_asks_ahead_and_one_that_moves_on_takes_it_back(
     screen.open_fresh(torso.address)
     screen.page.evaluate(RECORD)
     screen.place_points()
-    screen.page.mouse.move(*screen.place("axial", *SPINE))
+    screen.page.mouse.move(*screen.place("axial", *LIVER))
     screen.page.wait_for_function("window.__asked.includes('rest')")
     assert "rest_ended" not in screen.page.evaluate("window.__asked")
     screen.page.mouse.move(*screen.place("axial", 250, 200))
