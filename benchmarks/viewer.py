@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / "Testing" / "web"))
 
 from browsing import CHROMIUM_ARGUMENTS, PATIENCE, Screen, ViewerProcess, chromium  # noqa: E402
 
-PLACES = ((234, 190), (325, 205), (140, 150), (150, 205))  # vertebra, kidney, liver, kidney in the axial view
+PLACES = ((140, 150), (325, 205), (245, 160), (150, 205))  # liver, kidney, aorta, kidney in the axial view
 SHIFTS = ((0, 0), (6, 0), (-6, 3), (3, -6), (-3, 6))
 MARK, POINT, OVERLAY = "point and busy mark in the page", "point in the server's picture", "overlay drawn"
 # Every picture of the axial view is looked at as it arrives: how many of its pixels are not grey.
