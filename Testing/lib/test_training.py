@@ -26,7 +26,7 @@ from VISTA3DLib.progress import Cancel, Progress
 from VISTA3DLib.settings import NetworkSettings
 from VISTA3DLib.training.datalist import DataList, LabelMapping, read_datalist
 from VISTA3DLib.training.run import start_network, with_phantoms
-from VISTA3DLib.training.settings import STAGES, StageSettings, TrainingSettings
+from VISTA3DLib.training.settings import STAGES, OptimiserKind, StageSettings, TrainingSettings
 from VISTA3DLib.training.steps import ask
 from VISTA3DLib.training.trainer import LAST, STATE, Trainer, freeze_branches
 
@@ -80,8 +80,11 @@ def test_the_same_seed_gives_the_same_losses_and_another_seed_does_not(a_datalis
     assert losses[0] != losses[2]
 
 
-def test_a_run_that_was_interrupted_ends_like_one_that_was_not(a_datalist: Path, tmp_path: Path) -> None:
-    stages = (replace(STAGES["point"], epochs=2, iterations=1), replace(QUICK, epochs=2))
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_a_run_that_was_interrupted_ends_like_one_that_was_not(
+    a_datalist: Path, tmp_path: Path, optimiser: OptimiserKind
+) -> None:
+    stages = (replace(STAGES["point"], epochs=2, iterations=1), replace(QUICK, epochs=2, optimiser=optimiser))
     whole = a_trainer(settings_for(a_datalist, tmp_path / "whole", *stages))
     whole.run()
     cancel, steps = Cancel(), [0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -14,6 +14,7 @@ from VISTA3DLib.geometry import Index3
 
 Branch = Literal["none", "automatic", "point"]
 LabelKind = Literal["label", "pseudo_label"]
+OptimiserKind = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class StageSettings:
     how often only the first is made. ``supervoxels``: sample points on supervoxels too (spec 5.5). ``unlabelled``:
     use cases without manual label. ``absent_weight``: of the cross entropy of classes that are not in the patch
     (``ObjectLoss``). ``background_crops``: share of patches that are centred on background; None: as often as on any
-    one class.
+    one class. ``optimiser``: the paper's AdamW, or ``Muon``, which needs fewer steps from random weights.
     """
 
     name: str
@@ -57,6 +58,7 @@ class StageSettings:
     schedule_epochs: int | None = None
     absent_weight: float = 1.0
     background_crops: float | None = None
+    optimiser: OptimiserKind = "adamw"
 
     def __post_init__(self) -> None:
         for name in ("drop_label_prob", "drop_point_prob", "skip_iterations", "zero_shot_prob"):
@@ -71,6 +73,11 @@ class StageSettings:
             )
         if self.absent_weight < 1.0:
             raise SettingsError(f"absent_weight of stage {self.name} is {self.absent_weight}.", "Give 1 or more.")
+        if self.optimiser not in get_args(OptimiserKind):
+            known = ", ".join(get_args(OptimiserKind))
+            raise SettingsError(
+                f"Stage {self.name} asks for the optimiser {self.optimiser!r}.", f"Use one of: {known}."
+            )
         if self.learning_rate <= 0:
             raise SettingsError(f"The learning rate of stage {self.name} is {self.learning_rate}.", "Give more than 0.")
         if self.drop_label_prob == 1.0 and self.drop_point_prob == 1.0:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,17 @@ from VISTA3DLib.training.fast_norm import layout_keeping_norms
 from VISTA3DLib.training.history import EpochRecord, History
 from VISTA3DLib.training.joint import JointForward
 from VISTA3DLib.training.joint_steps import JointTrainer
+from VISTA3DLib.training.muon import Muon
 from VISTA3DLib.training.patches import PatchSource
-from VISTA3DLib.training.settings import StageSettings, TrainingSettings
+from VISTA3DLib.training.settings import OptimiserKind, StageSettings, TrainingSettings
 from VISTA3DLib.training.steps import PatchTrainer
 
 LAST = "last.safetensors"
 BEST = "best.safetensors"
 STATE = "state.pt"
+OPTIMISERS: Mapping[OptimiserKind, Callable[..., torch.optim.Optimizer]] = MappingProxyType(
+    {"adamw": torch.optim.AdamW, "muon": Muon}
+)
 
 Validator = Callable[[VISTA3D, StageSettings], Mapping[str, float]]
 
@@ -91,7 +96,7 @@ class Trainer:
         source = self._source(stage)
         freeze_branches(self.network, stage)
         parameters = [p for p in self.network.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(parameters, lr=stage.learning_rate, weight_decay=stage.weight_decay)
+        optimiser = OPTIMISERS[stage.optimiser](parameters, lr=stage.learning_rate, weight_decay=stage.weight_decay)
         per_epoch = len(self.world.share(range(len(source))))
         schedule = self._schedule(optimiser, stage, per_epoch)
         if self._loop_state:
