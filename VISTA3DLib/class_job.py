@@ -12,6 +12,7 @@ import torch
 
 from VISTA3DLib.automatic import FeatureSlab, blended_features
 from VISTA3DLib.classes import ClassCatalogue
+from VISTA3DLib.components import keep_largest_components, largest_component
 from VISTA3DLib.devices import free_bytes
 from VISTA3DLib.geometry import Box, Index3
 from VISTA3DLib.labelling import BitReader, ClassTable, FeatureKeeper, LabelReader, SlabReader, unpack_masks
@@ -89,6 +90,8 @@ class ClassJob:
         self.table = ClassTable(
             model.class_embeddings(request.class_ids), request.class_ids, labels=_label_values(request)
         )
+        single = model.settings.catalogue.single_piece
+        self._single = tuple(i for i, members in request.outputs.items() if i in single and members == (i,))
 
     @property
     def needs_kept_features(self) -> bool:
@@ -147,6 +150,8 @@ class ClassJob:
             return self._with(labelmap=self._labelmap(reader, keeper))
         masks: dict[int, tuple[Box, BoolArray]] = {}
         for class_id, box, mask in self._class_masks(reader, keeper):
+            if class_id in self._single:
+                box, mask = shrunk_mask(box, largest_component(mask))
             if self.request.roi is not None:
                 box, mask = _cut_mask(box, mask, self.request.roi)
             masks[class_id] = (box, mask)
@@ -156,13 +161,13 @@ class ClassJob:
         self, reader: LabelReader | BitReader | SmoothReader | None, keeper: FeatureKeeper | None
     ) -> npt.NDArray[Any]:
         if isinstance(reader, LabelReader):
+            keep_largest_components(reader.labels, self._single)
             order = memory_order(self.volume.array)
             grids = self.prepared.grid, self.volume.grid
             labels = resample_nearest(reader.labels, *grids, inside=self.region, like=order)
-        elif isinstance(reader, SmoothReader):
-            labels = reader.labels
         else:
-            labels = self._sheared(keeper)
+            labels = reader.labels if isinstance(reader, SmoothReader) else self._sheared(keeper)
+            keep_largest_components(labels, self._single)
         if self.request.roi is not None:
             kept = labels[self.request.roi.slices].copy()
             labels[...] = 0
@@ -203,9 +208,7 @@ def mask_to_volume(mask: BoolArray, box: Box, prepared: PreparedVolume) -> tuple
     if not cover.size:
         return cover, np.zeros(cover.shape, dtype=bool)
     target = prepared.volume_grid.cropped(cover)
-    values = resample_nearest(mask, prepared.grid, target, inside=box)
-    inner = Box.of_mask(values)
-    return inner.shifted(cover.start) if inner.size else inner, values[inner.slices]
+    return shrunk_mask(cover, resample_nearest(mask, prepared.grid, target, inside=box))
 
 
 def union_of_masks(masks: Sequence[tuple[Box, BoolArray]]) -> tuple[Box, BoolArray]:
@@ -225,8 +228,13 @@ def union_of_masks(masks: Sequence[tuple[Box, BoolArray]]) -> tuple[Box, BoolArr
 def _cut_mask(box: Box, mask: BoolArray, roi: Box) -> tuple[Box, BoolArray]:
     both = box & roi
     cut = mask[both.shifted([-v for v in box.start]).slices] if both.size else mask[:0, :0, :0]
-    inner = Box.of_mask(cut)
-    return (inner.shifted(both.start) if inner.size else inner), cut[inner.slices]
+    return shrunk_mask(both, cut)
+
+
+def shrunk_mask(box: Box, mask: BoolArray) -> tuple[Box, BoolArray]:
+    """The same mask in the smallest box."""
+    inner = Box.of_mask(mask)
+    return (inner.shifted(box.start) if inner.size else inner), mask[inner.slices]
 
 
 def _label_values(request: ClassRequest) -> tuple[int, ...]:

@@ -42,8 +42,9 @@ class ClassCatalogue:
 
     ``classes`` are in reading order of the tree; iterating goes by id. ``sets`` are named lists of ids for a person to
     pick (``everything``, ``organs``, ...), ``groups`` expand to their members, ``contains`` names the classes whose
-    voxels also count as the key's in the training data. Classes in ``point_special`` take the point labels 2 and 3. Ids
-    above ``last_supported`` are new structures for points; ``table_size`` is the length of the network's class table.
+    voxels also count as the key's in the training data. Classes in ``point_special`` take the point labels 2 and 3. Of
+    a class in ``single_piece`` only the largest connected component of an automatic answer is kept. Ids above
+    ``last_supported`` are new structures for points; ``table_size`` is the length of the network's class table.
     """
 
     id: str
@@ -52,6 +53,7 @@ class ClassCatalogue:
     table_size: int = 512
     last_supported: int = 132
     point_special: tuple[int, ...] = ()
+    single_piece: tuple[int, ...] = ()
     groups: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     contains: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     sets: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -88,6 +90,9 @@ class ClassCatalogue:
         for item in self.classes:
             if item.status is ClassStatus.GROUP and item.id not in self.groups:
                 raise ClassError(f"Group {item.label} has no members.", "List them under 'groups'.")
+        if lost := [i for i in self.single_piece if i not in self._by_id]:
+            fix = "Take them out of 'single_piece'."
+            raise ClassError(f"{self.title} has no classes {lost} that could be of a single piece.", fix)
 
     def _check_members(self, owner: str, ids: tuple[int, ...]) -> None:
         wrong = [i for i in ids if i not in self._by_id or self._by_id[i].status is not ClassStatus.SUPPORTED]
@@ -108,7 +113,8 @@ class ClassCatalogue:
         try:
             values = dict(data)
             values["classes"] = tuple(StructureClass.from_dict(item) for item in data["classes"])
-            values["point_special"] = tuple(data.get("point_special", ()))
+            for name in ("point_special", "single_piece"):
+                values[name] = tuple(data.get(name, ()))
             for name in ("groups", "contains"):
                 values[name] = {int(key): tuple(ids) for key, ids in data.get(name, {}).items()}
             values["sets"] = {key: tuple(ids) for key, ids in data.get("sets", {}).items()}
@@ -123,6 +129,7 @@ class ClassCatalogue:
         lists |= {"groups": self.groups, "contains": self.contains, "sets": self.sets}
         data: dict[str, Any] = {"id": self.id, "title": self.title, "table_size": self.table_size}
         data |= {"last_supported": self.last_supported, "point_special": list(self.point_special)}
+        data |= {"single_piece": list(self.single_piece)}
         data |= {name: {str(key): list(ids) for key, ids in entry.items()} for name, entry in lists.items()}
         return data | {"classes": [item.to_dict() for item in self.classes]}
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 
+from VISTA3DLib.components import label_components
 from VISTA3DLib.geometry import Box
 
 TOLERANCE_VOXELS = 2  # a click this near to a component still means it (3 mm on the published model's grid)
@@ -96,13 +96,6 @@ def rounded_inside(points: npt.NDArray[np.float64], shape: Sequence[int]) -> npt
     """The voxels that points lie in; a point on the outer border belongs to the border's voxel."""
     nearest = np.floor(np.asarray(points, dtype=np.float64).reshape(-1, 3) + 0.5).astype(np.int64)
     return nearest.clip(0, np.asarray(shape, dtype=np.int64) - 1)
-
-
-def label_components(mask: BoolArray) -> npt.NDArray[np.integer]:
-    """Number the 26-connected components of a mask from 1 up; 0 is background."""
-    # A border of background: cc3d 4.1 fails on some masks of a few voxels without one ([1, 0, 1], for example).
-    labels: npt.NDArray[np.integer] = cc3d.connected_components(np.pad(mask, 1), connectivity=26)
-    return labels[1:-1, 1:-1, 1:-1]
 
 
 def _hit_parts(

@@ -11,8 +11,9 @@ import torch
 from scipy import ndimage
 
 from VISTA3DLib.class_job import mask_to_volume, union_of_masks
+from VISTA3DLib.components import label_components
 from VISTA3DLib.geometry import Box, Grid
-from VISTA3DLib.merge import Part, keep_hit_components, label_components, merge_by_components
+from VISTA3DLib.merge import Part, keep_hit_components, merge_by_components
 from VISTA3DLib.points import ClickSet, LogitPatch
 from VISTA3DLib.preprocess import PreparedVolume
 from VISTA3DLib.resample import resample_linear, resample_nearest, sample_nearest

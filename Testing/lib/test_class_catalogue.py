@@ -32,6 +32,14 @@ def test_a_catalogue_survives_json_and_pickle(catalogue: ClassCatalogue) -> None
     assert copy.deepcopy(catalogue) == catalogue
 
 
+def test_classes_of_a_single_piece_survive_json_restriction_and_older_data_without_them() -> None:
+    catalogue = replace(CT, single_piece=(1, 3))
+    assert ClassCatalogue.from_dict(json.loads(json.dumps(catalogue.to_dict()))) == catalogue
+    assert catalogue.restricted_to([3]).single_piece == (1, 3)
+    older = {key: value for key, value in CT.to_dict().items() if key != "single_piece"}
+    assert ClassCatalogue.from_dict(older) == CT
+
+
 def test_a_catalogue_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         CT.title = "mine"  # type: ignore[misc]
@@ -58,6 +66,7 @@ MALFORMED = [
     {},
     {"classes": []},
     damaged(classes=[]),
+    damaged(single_piece=[500]),
     damaged(classes=[{"id": 1}]),
     damaged(table_size="many"),
     damaged(table_size=100),

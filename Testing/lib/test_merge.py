@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from monai.networks.nets.vista3d import VISTA3D
 from scipy import ndimage
 
-from VISTA3DLib.merge import Part, apply_parts, label_components, merge_by_components
+from VISTA3DLib.merge import Part, apply_parts, merge_by_components
 
 SHAPE = (18, 15, 21)
 FULL = np.ones((3, 3, 3))
@@ -122,18 +122,6 @@ def test_a_positive_click_never_removes_and_a_negative_click_never_adds(
         assert not (base & ~after).any()
     if signs == {False}:
         assert not (after & ~base).any()
-
-
-@given(masks)
-def test_components_are_those_of_scipy_with_26_neighbours(mask: Mask) -> None:
-    ours = label_components(mask)
-    theirs, count = ndimage.label(mask, FULL)
-    assert int(ours.max()) == count
-    assert len({(int(a), int(b)) for a, b in zip(ours[mask], theirs[mask], strict=True)}) == count
-
-
-def test_a_mask_of_three_voxels_in_a_row_has_its_two_components() -> None:
-    assert label_components(np.array([[[True, False, True]]])).max() == 2
 
 
 def test_a_negative_click_inside_the_mask_does_not_make_additions_grow() -> None:

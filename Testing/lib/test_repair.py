@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from odd_volumes import odd_affine
 
+from VISTA3DLib.components import label_components
 from VISTA3DLib.geometry import Box, Grid
-from VISTA3DLib.merge import label_components
 from VISTA3DLib.point_job import ClickAnswer, clicked_object, repaired_mask
 from VISTA3DLib.points import ClickSet, LogitPatch
 from VISTA3DLib.preprocess import PreparedVolume

@@ -11,11 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from VISTA3DLib.components import largest_component
 from VISTA3DLib.evaluation.masks import BoxedMask
 from VISTA3DLib.geometry import Box, Grid, Index3
-from VISTA3DLib.merge import label_components
 from VISTA3DLib.prompts import Point
 from VISTA3DLib.results import BoolArray
 from VISTA3DLib.training.validation import deepest_voxel
@@ -53,11 +51,10 @@ def next_click(
     for click in before:
         if box.contains(click.index):
             error[tuple(v - a for v, a in zip(click.index, box.start, strict=True))] = False
-    sizes = np.bincount((labels := label_components(error)).ravel())
-    if len(sizes) < 2:
-        return None
-    largest = labels == int(sizes[1:].argmax()) + 1
+    largest = largest_component(error)
     inner = Box.of_mask(largest)
+    if not inner.size:
+        return None
     index = _deepest(largest[inner.slices], inner.shifted(box.start), spacing)
     local = tuple(v - a for v, a in zip(index, box.start, strict=True))
     return Click(index=index, positive=bool(wanted[local]))

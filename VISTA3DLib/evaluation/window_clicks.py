@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from VISTA3DLib.components import largest_component
 from VISTA3DLib.geometry import Index3
-from VISTA3DLib.merge import label_components
 from VISTA3DLib.results import BoolArray
 from VISTA3DLib.training.point_sampler import eroded
 
@@ -59,15 +59,6 @@ def trial_clicks(
 def largest_core(mask: BoolArray) -> BoolArray:
     """The largest 26-connected component of a mask after erosion; empty if nothing is left."""
     return largest_component(eroded(torch.from_numpy(mask)).numpy())
-
-
-def largest_component(mask: BoolArray) -> BoolArray:
-    """The largest 26-connected component of a mask; empty for an empty mask."""
-    labels = label_components(mask)
-    sizes = np.bincount(labels.ravel())
-    if len(sizes) < 2:
-        return np.zeros_like(mask)
-    return np.asarray(labels == int(sizes[1:].argmax()) + 1)
 
 
 def any_of(mask: BoolArray, rng: np.random.Generator, *, positive: bool = True) -> WindowClick:

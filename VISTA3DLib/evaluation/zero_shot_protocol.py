@@ -16,6 +16,7 @@ from monai.data.utils import compute_importance_map
 from torch.nn import functional as F
 
 from VISTA3DLib.automatic import pad_image
+from VISTA3DLib.components import largest_component
 from VISTA3DLib.errors import VolumeError
 from VISTA3DLib.evaluation.cases import LoadedCase
 from VISTA3DLib.evaluation.masks import BoxedMask
@@ -23,7 +24,7 @@ from VISTA3DLib.evaluation.object_loop import ObjectQuestion, check_interactive,
 from VISTA3DLib.evaluation.rows import Prediction, Refusal
 from VISTA3DLib.evaluation.settings import EvaluationSettings
 from VISTA3DLib.evaluation.simulation import Click
-from VISTA3DLib.evaluation.window_clicks import WindowClick, any_of, centre_click, largest_component, largest_core
+from VISTA3DLib.evaluation.window_clicks import WindowClick, any_of, centre_click, largest_core
 from VISTA3DLib.evaluation.window_protocol import Stitch, on_ct_grid, on_model_grid, window_box
 from VISTA3DLib.geometry import Box, Index3
 from VISTA3DLib.model import Model, WindowPrompt

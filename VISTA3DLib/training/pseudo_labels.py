@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 
 from VISTA3DLib.classes import ClassCatalogue
+from VISTA3DLib.components import largest_component
 from VISTA3DLib.errors import ReadError, SettingsError
 from VISTA3DLib.files.atomic import written_atomically
 from VISTA3DLib.files.read import read_volume
@@ -99,7 +99,7 @@ def check_classes(
         ml = float(count) * voxel_ml
         if class_id in several or ml < rule.least_ml:
             continue
-        largest = _largest_component(pseudo == class_id)
+        largest = largest_component(pseudo == class_id)
         share = float(np.count_nonzero(largest) / count)
         dice = _dice(largest, manual == class_id) if manual is not None and class_id in annotated else None
         wrong = share < rule.least_share or (dice is not None and dice < rule.least_dice)
@@ -176,10 +176,6 @@ def flag_datalist(
 def _class_ids(volume: Volume, mapping: LabelMapping | None) -> IntArray:
     labels = np.rint(volume.finite).astype(np.int32)
     return labels if mapping is None else map_labels(labels, mapping.to_global)
-
-
-def _largest_component(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    return np.asarray(cc3d.largest_k(mask, k=1, connectivity=26) > 0)
 
 
 def _dice(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:

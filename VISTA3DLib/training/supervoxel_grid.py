@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from VISTA3DLib.components import largest_component
 from VISTA3DLib.errors import VolumeError
 from VISTA3DLib.geometry import Grid, Index3
-from VISTA3DLib.merge import label_components
 
 AIR_BELOW = -800.0  # HU (spec 5.7)
 MOST_LABELS = int(np.iinfo(np.int16).max)
@@ -33,10 +33,7 @@ def air_mask(hu: npt.NDArray[Any]) -> BoolArray:
     below = hu < AIR_BELOW
     if not below.any():
         return below
-    components = label_components(below)
-    sizes = label_sizes(components)
-    sizes[0] = 0
-    largest = components == int(sizes.argmax())
+    largest = largest_component(below)
     # Outside the volume nothing grows in, and nothing is eaten from there: the border of the air stays where it is.
     return ~_grown(~_grown(largest))
 
@@ -98,14 +95,6 @@ def on_volume(labels: npt.NDArray[Any], blocks: Index3, air: BoolArray) -> npt.N
     for target, (part, outside) in zip(_slabs_of(out, blocks), _paired_slabs(labels, air, blocks), strict=True):
         target[...] = np.where(outside, np.int16(0), numbers[part])
     return out
-
-
-def label_sizes(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Voxels of each label from 0 up; plane by plane, as ``bincount`` copies to int64."""
-    sizes = np.zeros(int(labels.max()) + 1, dtype=np.int64)
-    for plane in labels:
-        sizes += np.bincount(plane.ravel(), minlength=len(sizes))
-    return sizes
 
 
 def _grown(mask: BoolArray) -> BoolArray:
