@@ -336,6 +336,13 @@ def test_two_minutes_of_training_segment_a_person_never_seen(a_datalist: Path, t
     assert records[-1].dice > max(0.6, before + 0.3)
 
 
+def test_the_configuration_s_sets_and_single_pieces_are_the_weights(a_datalist: Path, tmp_path: Path) -> None:
+    settings = settings_for(a_datalist, tmp_path, QUICK, sets={"two": (1, 3)}, single_piece=(1,))
+    _, trained = start_network(settings, read_datalist(a_datalist))
+    assert trained.catalogue.resolve_many(["two"]) == (1, 3)
+    assert trained.catalogue.single_piece == (1,)
+
+
 def test_trained_classes_are_the_supported_ones(a_datalist: Path, tmp_path: Path) -> None:
     _, settings = start_network(settings_for(a_datalist, tmp_path, QUICK), read_datalist(a_datalist))
     assert settings.catalogue.resolve_many(["everything"]) == CLASSES

@@ -73,14 +73,20 @@ def start_network(settings: TrainingSettings, data: DataList) -> tuple[VISTA3D, 
         if settings.new_point_head:
             network.point_head = seeded_network(found, settings.seed).point_head
             start_point_head(network)
-        return network, replace(found, catalogue=catalogue)
+        return network, replace(found, catalogue=_with_choices(catalogue, settings))
     catalogue = trained_catalogue(ClassCatalogue.load(), trained, settings.classes)
     plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.network.items()}
-    network_settings = NetworkSettings(catalogue=catalogue, **plain)
+    network_settings = NetworkSettings(catalogue=_with_choices(catalogue, settings), **plain)
     network = seeded_network(network_settings, settings.seed)
     if settings.new_point_head:
         start_point_head(network)
     return network, network_settings
+
+
+def _with_choices(catalogue: ClassCatalogue, settings: TrainingSettings) -> ClassCatalogue:
+    """The catalogue with the sets and the classes of a single piece that the configuration names."""
+    single = tuple(sorted({*catalogue.single_piece, *settings.single_piece}))
+    return replace(catalogue, sets={**catalogue.sets, **settings.sets}, single_piece=single)
 
 
 def trained_ids(data: DataList) -> tuple[int, ...]:

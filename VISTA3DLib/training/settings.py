@@ -142,10 +142,11 @@ class TrainingSettings:
 
     ``network`` are the fields of ``NetworkSettings`` that differ from the published CT model (only without
     ``start``). ``classes`` names new class ids; ``point_only`` are ids that only points ask for (lesions that have no
-    class). ``fold`` is held back for validation. ``phantoms``: how many synthetic cases to add.
-    ``crop_on``: the map whose classes patches are centred on, where a case has both. ``pseudo_ids``: the classes of
-    the pseudo labels, None for all that the model segments. ``new_point_head``: begin with a point head in which a
-    click marks its surroundings (``point_start``), whatever ``start`` says; for networks of few filters.
+    class). ``sets`` and ``single_piece`` are added to the catalogue's. ``fold`` is held back for validation.
+    ``phantoms``: how many synthetic cases to add. ``crop_on``: the map whose classes patches are centred on, where a
+    case has both. ``pseudo_ids``: the classes of the pseudo labels, None for all that the model segments.
+    ``new_point_head``: begin with a point head in which a click marks its surroundings (``point_start``), whatever
+    ``start`` says; for networks of few filters.
     """
 
     name: str
@@ -157,6 +158,8 @@ class TrainingSettings:
     network: Mapping[str, Any] = field(default_factory=dict)
     classes: Mapping[int, str] = field(default_factory=dict)
     point_only: tuple[int, ...] = ()
+    sets: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    single_piece: tuple[int, ...] = ()
     fold: int | None = None
     device: str = "auto"
     precision: str = "auto"
@@ -212,7 +215,9 @@ def read_training_settings(path: Path) -> TrainingSettings:
             values[name] = base / str(values[name])
     if values.get("pseudo_ids") is not None:
         values["pseudo_ids"] = tuple(int(i) for i in values["pseudo_ids"])
-    values["point_only"] = tuple(int(i) for i in values.get("point_only") or ())
+    for name in ("point_only", "single_piece"):
+        values[name] = tuple(int(i) for i in values.get(name) or ())
+    values["sets"] = {str(k): tuple(int(i) for i in ids) for k, ids in (values.get("sets") or {}).items()}
     values["classes"] = {int(k): str(v) for k, v in (values.get("classes") or {}).items()}
     known = {f.name for f in fields(TrainingSettings)}
     unknown = sorted(set(values) - known)
