@@ -31,6 +31,11 @@ class Runtime:
         """The torch type of ``precision``."""
         return _DTYPES[self.precision]
 
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """How windows and convolutions lie in memory: channels last, which MPS does not know for volumes."""
+        return torch.contiguous_format if self.device.type == "mps" else torch.channels_last_3d
+
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """Run the block in ``precision``; float32 runs as it is."""
         if self.precision == "fp32":

@@ -47,9 +47,7 @@ class Model:
         self.id = id
         self.settings = settings
         self.runtime = runtime
-        self.network = network.to(runtime.device).eval()
-        if runtime.device.type != "mps":
-            self.network = self.network.to(memory_format=torch.channels_last_3d)
+        self.network = network.to(runtime.device, memory_format=runtime.memory_format).eval()
         self._position_codes: dict[Index3, torch.Tensor] = {}
         self._automatic_trunk, self._point_trunk = self._run_automatic, self._run_point
         if runtime.compile:  # windows never change their shape: one graph each
@@ -137,9 +135,7 @@ class Model:
 
     def _laid_out(self, windows: torch.Tensor) -> torch.Tensor:
         windows = windows.to(self.device, dtype=torch.float32)
-        if self.device.type == "mps":
-            return windows.contiguous()
-        return windows.contiguous(memory_format=torch.channels_last_3d)
+        return windows.contiguous(memory_format=self.runtime.memory_format)
 
     def _check_table(self, class_ids: Sequence[int]) -> None:
         table = self.settings.class_table
