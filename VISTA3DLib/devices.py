@@ -82,7 +82,9 @@ def describe_device(device: torch.device) -> str:
         properties = torch.cuda.get_device_properties(device)
         return f"{properties.name}, {free_bytes(device) / gib:.1f} of {properties.total_memory / gib:.1f} GiB free"
     memory = psutil.virtual_memory()
-    kind = "Apple GPU (shared memory)" if device.type == "mps" else f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    processor = f"CPU, {threads} thread{'' if threads == 1 else 's'}"
+    kind = "Apple GPU (shared memory)" if device.type == "mps" else processor
     return f"{kind}, {memory.available / gib:.1f} of {memory.total / gib:.1f} GiB free"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 from torch.nn import functional as F
@@ -37,7 +38,8 @@ class Estimate:
     def __str__(self) -> str:
         time_text = "time unknown" if self.seconds is None else f"about {_duration(self.seconds)}"
         return (
-            f"{self.windows} windows, {time_text}, {self.device_bytes / 2**30:.1f} GiB on the device "
+            f"{self.windows} window{'' if self.windows == 1 else 's'}, {time_text}, "
+            f"{self.device_bytes / 2**30:.1f} GiB on the device "
             f"({self.free_device_bytes / 2**30:.1f} free), {self.host_bytes / 2**30:.1f} GiB of memory"
         )
 
@@ -93,7 +95,7 @@ def window_gflop(settings: NetworkSettings) -> float:
 
 
 def measured_gflops(runtime: Runtime, channels: int) -> float:
-    """How many 1e9 operations a second the network's layers reach on this device: the best of three.
+    """How many 1e9 operations a second the network's layers reach on this device: the middle of three.
 
     A layer is norm, activation and convolution of ``channels`` at full resolution, as the network lays them out in
     memory. Of smaller windows PyTorch gives some to slower convolutions, and a bare convolution is twice as fast as a
@@ -104,12 +106,12 @@ def measured_gflops(runtime: Runtime, channels: int) -> float:
         image = torch.zeros(1, channels, side, side, side, device=runtime.device)
         weight = torch.zeros(channels, channels, 3, 3, 3, device=runtime.device)
         image, weight = (t.contiguous(memory_format=runtime.memory_format) for t in (image, weight))
-        best = float("inf")
+        seconds = []
         for _ in range(3):
             start = time.perf_counter()
             F.conv3d(F.relu(F.instance_norm(image)), weight, padding=1).sum().item()
-            best = min(best, time.perf_counter() - start)
-    return 2.0 * 27.0 * channels**2 * side**3 / best / 1e9
+            seconds.append(time.perf_counter() - start)
+    return 2.0 * 27.0 * channels**2 * side**3 / median(seconds) / 1e9
 
 
 def _duration(seconds: float) -> str:

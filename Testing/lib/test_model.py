@@ -117,6 +117,12 @@ def test_the_processor_is_described_with_its_memory() -> None:
     assert "GiB" in describe_device(runtime.device)
 
 
+@pytest.mark.parametrize(("threads", "text"), [(1, "CPU, 1 thread, "), (2, "CPU, 2 threads, ")])
+def test_one_thread_is_called_a_thread(threads: int, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert describe_device(torch.device("cpu")).startswith(text)
+
+
 @pytest.mark.parametrize(
     ("error", "memory"),
     [

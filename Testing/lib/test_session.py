@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from odd_volumes import blobs, odd_affine, odd_shape
 
 from VISTA3DLib.errors import CancelledError, ClassError, MemoryLimitError, PromptError, VolumeError
+from VISTA3DLib.estimate import measured_gflops, window_gflop
 from VISTA3DLib.geometry import Box
+from VISTA3DLib.loading import load_model
 from VISTA3DLib.model import Model
 from VISTA3DLib.progress import Cancel, Progress
 from VISTA3DLib.prompts import Point
@@ -312,4 +314,31 @@ def test_the_estimate_is_there_before_the_first_run(a_session: Session) -> None:
     assert estimate.seconds is not None
     assert estimate.seconds > 0
     assert estimate.fits
-    assert "windows" in str(estimate)
+    assert f"{estimate.windows} windows, " in str(estimate)
+    assert "1 window, " in str(replace(estimate, windows=1))
+
+
+def test_the_first_estimate_is_the_windows_operations_at_the_measured_speed(
+    a_session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("VISTA3DLib.session.measured_gflops", lambda runtime, channels: 10.0)
+    estimate = a_session.estimate([1, 3, 5])
+    assert estimate.seconds == pytest.approx(estimate.windows * window_gflop(a_session.model.settings) / 10.0)
+
+
+def test_the_speed_is_measured_on_the_convolutions_that_the_network_takes() -> None:
+    """PyTorch gives windows of 32 voxels and 16 channels to a convolution that is ten times slower."""
+    model = load_model("vista3d-mini", device="cpu")
+    first_level = model.network.image_encoder.encoder.layers[0]["blocks"]
+    features = torch.zeros(1, 16, 64, 64, 64).contiguous(memory_format=torch.channels_last_3d)
+    with torch.inference_mode():
+        of_network = convolutions(lambda: first_level(features))
+    assert of_network
+    assert convolutions(lambda: measured_gflops(model.runtime, 16)) == of_network
+
+
+def convolutions(work: Callable[[], object]) -> set[str]:
+    """The kernels that convolve while something runs."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        work()
+    return {e.key for e in profile.key_averages() if e.key in ("aten::mkldnn_convolution", "aten::slow_conv3d_forward")}

@@ -82,7 +82,7 @@ def _devices() -> dict[str, str]:
             runtime = choose_runtime(name)
             speed = measured_gflops(runtime, 16)
             report[name] = (
-                f"{describe_device(runtime.device)}; convolutions at {speed:.0f} GFLOP/s in {runtime.precision}"
+                f"{describe_device(runtime.device)}; the network's layers at {speed:.0f} GFLOP/s in {runtime.precision}"
             )
         except DeviceError as error:
             report[name] = f"{error.message} {error.fix}"
