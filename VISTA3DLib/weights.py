@@ -32,6 +32,7 @@ ASSUMED_CT = (
     "If it is the CT+MR model, name it as vista3d-ctmr=PATH."
 )
 _DATA = Path(__file__).parent / "data"
+_CONSENTS = "licences.json"  # in the config folder
 _LARGEST_HEADER = 100_000_000  # bytes; the limit of the format
 
 
@@ -216,6 +217,11 @@ def catalogue_of(entry: WeightsEntry) -> ClassCatalogue:
     return ClassCatalogue.load((entry.network or {"catalogue": "ct"})["catalogue"])
 
 
+def is_foreign(entry: WeightsEntry) -> bool:
+    """Whether the file of some weights was not written by this program: only reading it all tells what it holds."""
+    return entry.path is not None and _is_file(entry.path) and _stored_description(entry.path) is None
+
+
 def models_folders() -> tuple[Path, ...]:
     """Where a person's own weights lie: ``VISTA3D_MODELS`` (several as in PATH), else the platform's data folder."""
     named = os.environ.get("VISTA3D_MODELS", "")
@@ -230,14 +236,14 @@ def config_folder() -> Path:
     return _expanded(named) if named else _user_folder("XDG_CONFIG_HOME", ".config", "APPDATA")
 
 
-def is_accepted(entry: WeightsEntry, folder: Path | None = None) -> bool:
-    """Whether the licence needs no acceptance, or was accepted in its present form (``folder``: config folder)."""
-    accepted = _consents(folder).get(entry.id)
+def is_accepted(entry: WeightsEntry) -> bool:
+    """Whether the licence needs no acceptance, or was accepted in its present form."""
+    accepted = _consents().get(entry.id)
     known = isinstance(accepted, Mapping) and accepted.get("fingerprint") == entry.licence.fingerprint
     return not entry.licence.must_accept or known
 
 
-def accept(entry: WeightsEntry, folder: Path | None = None) -> None:
+def accept(entry: WeightsEntry) -> None:
     """Remember, with the date, that the licence was accepted. Raises ``OutputError`` when that cannot be written."""
     record = {
         "licence": entry.licence.name,
@@ -245,8 +251,8 @@ def accept(entry: WeightsEntry, folder: Path | None = None) -> None:
         "fingerprint": entry.licence.fingerprint,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    text = json.dumps({"format": 1, "accepted": {**_consents(folder), entry.id: record}}, indent=2)
-    with written_atomically(_consent_file(folder)) as temporary:
+    text = json.dumps({"format": 1, "accepted": {**_consents(), entry.id: record}}, indent=2)
+    with written_atomically(config_folder() / _CONSENTS) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -385,14 +391,10 @@ def _user_folder(xdg: str, unix: str, windows: str) -> Path:
     return Path(os.environ.get(xdg) or Path.home() / unix) / "vista3d"
 
 
-def _consent_file(folder: Path | None) -> Path:
-    return (folder or config_folder()) / "licences.json"
-
-
-def _consents(folder: Path | None) -> dict[str, Any]:
+def _consents() -> dict[str, Any]:
     """What was accepted before; a file that cannot be read counts as nothing, so that the person is asked again."""
     try:
-        accepted = json.loads(_consent_file(folder).read_text(encoding="utf-8"))["accepted"]
+        accepted = json.loads((config_folder() / _CONSENTS).read_text(encoding="utf-8"))["accepted"]
     except (OSError, ValueError, LookupError, TypeError):
         return {}
     return dict(accepted) if isinstance(accepted, Mapping) else {}

@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import torch
 from odd_volumes import blobs, odd_affine, odd_shape
 
 from VISTA3DLib import __version__
@@ -237,6 +238,26 @@ def test_classes_are_shown_as_a_tree_and_as_json(capsys: Console) -> None:
     assert len(json.loads(capsys.readouterr().out)) == 132
     assert run(["classes", "--sets", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["everything"]) == 117
+
+
+@pytest.mark.parametrize("ending", [".pt", ".safetensors"])
+def test_the_classes_of_a_file_that_holds_no_weights_are_refused(ending: str, tmp_path: Path, capsys: Console) -> None:
+    path = tmp_path / f"notes{ending}"
+    path.write_text("liver, spleen, and the date of the next meeting")
+    assert run(["classes", "--weights", str(path)]) == 2
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert str(path) in "".join(printed.err.splitlines())
+    assert "Download or copy it again" in printed.err
+
+
+def test_the_classes_of_a_foreign_checkpoint_are_those_of_the_ct_model(
+    make_model: Callable[..., Model], tmp_path: Path, capsys: Console
+) -> None:
+    path = tmp_path / "theirs.pt"
+    torch.save(make_model(0).network.state_dict(), path)
+    assert run(["classes", "kidn", "--weights", str(path), "--json"]) == 0
+    assert 14 in [c["id"] for c in json.loads(capsys.readouterr().out)]
 
 
 def test_the_list_of_weights_names_licences(capsys: Console) -> None:

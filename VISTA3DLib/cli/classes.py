@@ -25,9 +25,14 @@ def classes(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the classes of a model: names and ids that --classes takes, as a tree or by search."""
-    from VISTA3DLib.weights import catalogue_of, find_weights
+    from VISTA3DLib.weights import catalogue_of, find_weights, is_foreign
 
-    catalogue = catalogue_of(find_weights(weights))
+    entry = find_weights(weights)
+    if is_foreign(entry):
+        from VISTA3DLib.loading import load_weights
+
+        load_weights(entry)  # it may be no weights at all
+    catalogue = catalogue_of(entry)
     if sets:
         _show_sets(catalogue, as_json=as_json)
         return
