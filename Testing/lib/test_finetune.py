@@ -17,6 +17,7 @@ from VISTA3DLib.cli.app import run
 from VISTA3DLib.errors import OutputError, ReadError, SettingsError, TrainingError
 from VISTA3DLib.network import seeded_network
 from VISTA3DLib.phantom import PhantomSettings, make_phantom
+from VISTA3DLib.progress import Progress
 from VISTA3DLib.settings import NetworkSettings
 from VISTA3DLib.training.case_check import check_cases
 from VISTA3DLib.training.datalist import DataList, LabelMapping, parse_mapping, read_datalist
@@ -171,6 +172,10 @@ def test_names_and_ids_that_cannot_work_are_refused(start_weights: Path, phantom
     folded = replace(data, training=tuple(replace(c, fold=0) for c in data.training))
     with pytest.raises(ReadError, match="All cases are in fold"):
         finetune(folded, quick(start_weights, tmp_path, fold=0))
+    with pytest.raises(ReadError, match="holds no training cases"):
+        finetune(replace(data, training=()), quick(start_weights, tmp_path))
     for data in (cases(phantoms), folded):
+        looked: list[Progress] = []
         with pytest.raises(SettingsError, match="has the fold 7"):
-            finetune(data, quick(start_weights, tmp_path, fold=7))
+            finetune(data, quick(start_weights, tmp_path, fold=7), progress=looked.append)
+        assert not looked, "the fold is checked before any image is read"

@@ -98,11 +98,11 @@ def finetune(
     ``TrainingError`` (nothing to learn from, a loss that is not finite), ``ReadError``, ``ClassError``,
     ``CancelledError``; what was there before stays.
     """
+    training, held, on_training = _split(data, settings.fold)
     runtime = choose_runtime(settings.device, settings.precision)
     original, original_settings = load_weights(settings.weights)
     _check_new_classes(data, settings, original_settings.catalogue)
     notes = check_cases(data, original_settings.catalogue, names=settings.classes, progress=progress, cancel=cancel)
-    training, held, on_training = _split(data, settings.fold)
     stage = settings.stage(original_settings.filters)
     plan = TrainingSettings(
         name=settings.name,
@@ -192,6 +192,8 @@ def _split(data: DataList, fold: int | None) -> tuple[DataList, DataList, bool]:
         raise no_such_fold(fold, data)
     held = held or data.testing
     labelled = tuple(c for c in held if c.label is not None)
+    if not data.training:
+        raise ReadError(f"{data.name} holds no training cases.", "Add at least one labelled case under 'training'.")
     if not training:
         raise ReadError(f"All cases are in fold {fold}: none is left to train on.", "Hold another fold back.")
     measured = labelled or training
