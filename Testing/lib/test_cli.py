@@ -157,7 +157,7 @@ def test_the_sample_needs_no_file(weights: str, tmp_path: Path, capsys: Console)
         (["CT", "-o", "x.seg.nrrd", "-c", "rectum"], "rectum"),
         (["CT", "-o", "x.seg.nrrd", "-c", " , "], "--classes ' , ' names nothing"),
         (["CT", "-o", "x.seg.nrrd", "-w", "empty folder"], "There are no weights at empty folder"),
-        (["letter", "-o", "x.seg.nrrd"], "read as an image: Unable to determine ImageIO reader"),
+        (["letter", "-o", "x.seg.nrrd"], "holds no image that can be read here"),
         (["CT", "-o", "x.seg.nrrd", "--point", "1,2,+"], "12.5,-40,88,+"),
         (["CT", "-o", "x.seg.nrrd", "--point", "9999,0,0,+"], "outside"),
         (["CT", "-o", "x.seg.nrrd", "--point-space", "xyz", "--point", "1,2,3"], "ijk"),

@@ -162,6 +162,16 @@ def test_damaged_files_are_named(tmp_path: Path, case: str) -> None:
     assert case.startswith("empty") == ("empty" in caught.value.message)
 
 
+@pytest.mark.parametrize("name", ["letter.nii.gz", "letter.nii", "letter.mha", "letter.png", "letter.txt", "letter"])
+def test_a_text_is_refused_without_a_librarys_words(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    text(path)
+    with pytest.raises(ReadError) as caught:
+        read_volume(path)
+    assert caught.value.message == f"{path} holds no image that can be read here."
+    assert "NIfTI, NRRD, MetaImage or DICOM" in caught.value.fix
+
+
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match=r"gone\.nii\.gz does not exist"):
         read_volume(tmp_path / "gone.nii.gz")

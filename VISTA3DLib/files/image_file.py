@@ -100,6 +100,12 @@ def unreadable(path: Path, error: Exception, what: str = "an image") -> ReadErro
     return ReadError(f"{path} cannot be read as {what}: {reason.rstrip('.')}.", fix)
 
 
+def no_image(path: Path) -> ReadError:
+    """What to tell a person when a file is of no format that a library knows (a text, a damaged header)."""
+    fix = "Give NIfTI, NRRD, MetaImage or DICOM; if it is one of these, it is damaged: copy it again."
+    return ReadError(f"{path} holds no image that can be read here.", fix)
+
+
 def three_axes(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Drop trailing axes of length 1 beyond the third; ``VolumeError`` for colours, frames and vectors."""
     while array.ndim > 3 and array.shape[-1] == 1:

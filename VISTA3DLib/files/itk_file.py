@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from VISTA3DLib.errors import VolumeError
-from VISTA3DLib.files.image_file import ImageFile, check_room, three_axes, unreadable
+from VISTA3DLib.files.image_file import ImageFile, check_room, no_image, three_axes, unreadable
 from VISTA3DLib.geometry import flip_lps_ras, format_shape, reverse_axes
 
 
@@ -36,6 +36,8 @@ def read_itk(path: Path) -> ImageFile:
 
 def _read(path: Path, reader: Any) -> Any:
     """The image of a file, after its header was looked at."""
+    if not reader.GetImageIOFromFileName(str(path)):
+        raise no_image(path)
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()

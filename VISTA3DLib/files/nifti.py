@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from VISTA3DLib.errors import VolumeError
-from VISTA3DLib.files.image_file import ImageFile, check_room, rescaled, three_axes, unreadable
+from VISTA3DLib.files.image_file import ImageFile, check_room, no_image, rescaled, three_axes, unreadable
 from VISTA3DLib.geometry import format_vector
 
 _MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
@@ -42,7 +42,9 @@ def read_nifti(path: Path, *, scaled: bool = True) -> ImageFile:
         else:
             array = three_axes(np.asanyarray(proxy))
         unit = image.header.get_xyzt_units()[0] if is_nifti else "mm"
-    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError, KeyError) as error:
+    except ImageFileError as error:  # neither NIfTI nor, behind the same ending, gzip
+        raise no_image(path) from error
+    except (HeaderDataError, OSError, EOFError, zlib.error, ValueError, KeyError) as error:
         raise unreadable(path, error, "a NIfTI image") from error
     to_mm = _MM_PER_UNIT.get(unit, 1.0)
     return ImageFile(array=array, affine=np.diag([to_mm, to_mm, to_mm, 1.0]) @ image.affine)
