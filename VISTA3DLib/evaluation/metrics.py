@@ -31,14 +31,14 @@ Outcome = Literal["scored", "missed", "false positive", "absent"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskComparison:
-    """How a predicted mask compares with the truth.
+class Scores:
+    """How well a predicted mask agrees with the truth.
 
     ``outcome``: ``scored`` when both have voxels; ``missed`` when only the truth has (Dice and NSD are 0, there is no
     distance); ``false positive`` when only the prediction has, ``absent`` when neither has (no scores at all).
     ``dice`` and ``nsd`` are 0 to 1; ``nsd`` is the share of both surfaces (counted in border voxels, as MONAI does by
-    default) that lies within ``tolerance_mm`` of the other; ``hd95_mm`` is the 95th percentile of the distances
-    between the surfaces, the larger of both directions.
+    default) that lies within a tolerance of the other; ``hd95_mm`` is the 95th percentile of the distances between the
+    surfaces, the larger of both directions.
     """
 
     outcome: Outcome
@@ -47,6 +47,12 @@ class MaskComparison:
     hd95_mm: float | None
     truth_ml: float
     predicted_ml: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskComparison(Scores):
+    """The scores of two masks, and the tolerance in mm that their surfaces were compared with."""
+
     tolerance_mm: float = TOLERANCE_MM
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 
 from VISTA3DLib.errors import VISTA3DError
 from VISTA3DLib.evaluation.masks import BoxedMask
-from VISTA3DLib.evaluation.metrics import MaskComparison, Outcome
+from VISTA3DLib.evaluation.metrics import MaskComparison, Scores
 from VISTA3DLib.evaluation.settings import MODEL
 from VISTA3DLib.evaluation.simulation import Click
 from VISTA3DLib.geometry import Grid
@@ -41,11 +41,8 @@ class Refusal:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """The scores of a ``Prediction``. Scores that do not exist are None (see ``MaskComparison``).
-
-    ``click_*`` are RAS mm and 1 (positive) or 0 of the last click. Volumes in ml, distances in mm, times in seconds.
-    """
+class Subject:
+    """What is scored: a class of a case, as a method answered after so many clicks."""
 
     case: str
     dataset: str
@@ -53,12 +50,15 @@ class Row:
     class_name: str
     method: str
     clicks: int
-    outcome: Outcome
-    dice: float | None
-    nsd: float | None
-    hd95_mm: float | None
-    truth_ml: float
-    predicted_ml: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Scores, Subject):  # the columns are in this order: the subject's, the scores', its own
+    """The scores of a ``Prediction``.
+
+    ``click_*`` are RAS mm and 1 (positive) or 0 of the last click. Volumes in ml, distances in mm, times in seconds.
+    """
+
     volume_error_ml: float
     volume_error_percent: float | None
     click_r: float | None = None

@@ -13,9 +13,16 @@ from VISTA3DLib.evaluation import run as run_module
 from VISTA3DLib.evaluation.cases import load_case, read_cases
 from VISTA3DLib.evaluation.evaluate import evaluate
 from VISTA3DLib.evaluation.fold_models import FoldModels
+from VISTA3DLib.evaluation.rows import rows_to_csv
 from VISTA3DLib.evaluation.settings import EvaluationSettings
 from VISTA3DLib.model import Model
 from VISTA3DLib.session import Session
+
+
+def test_the_columns_of_the_results_keep_their_names_and_places() -> None:
+    columns = "case dataset class_id class_name method clicks outcome dice nsd hd95_mm truth_ml predicted_ml "
+    columns += "volume_error_ml volume_error_percent click_r click_a click_s click_positive seconds fold"
+    assert rows_to_csv([]) == ",".join(columns.split()) + "\n"
 
 
 def test_dice_is_that_of_the_session_s_mask_on_the_ct_s_grid(
