@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from person import choose_entry
+from person import choose, choose_entry
 
 pytest.importorskip("PySide6")
 pytest.importorskip("slicer")
 
+LIVER, SPLEEN, PANCREAS = 1, 3, 4
+
 
 @pytest.fixture
 def a_file(a_clean_host: Any, tmp_path: Path) -> str:
-    """A scene with one CT in it, to be added to another scene; the module was used there, and no region chosen."""
+    """A scene with one CT in it, to be added to another scene; the pancreas was chosen there, and no region."""
     import slicer
     from vista3d_case import makeVolume
 
@@ -22,6 +24,7 @@ def a_file(a_clean_host: Any, tmp_path: Path) -> str:
     parameters = slicer.mrmlScene.AddNode(slicer.vtkMRMLScriptedModuleNode())
     parameters.SetSingletonTag("VISTA3D")
     parameters.SetAttribute("ModuleName", "VISTA3D")
+    parameters.SetParameter("Classes", str(PANCREAS))
     path = str(tmp_path / "other.mrb")
     assert slicer.util.saveScene(path)
     slicer.mrmlScene.RemoveNode(volume)
@@ -43,13 +46,54 @@ def test_adding_a_scene_keeps_what_was_chosen(a_clean_host: Any, a_file: str, a_
     assert workbench.segmentation is ui.segmentationSelector.currentNode() is segmentation
     assert ui.roiSelector.currentNode() is region
     assert a_panel.state.reference("Region") is region
+    assert a_panel.state.reference("InputVolume") is a_shown_ct
+    assert a_panel.state.reference("Segmentation") is segmentation
+    assert a_panel.state.segment == workbench.selected
+
+
+def test_adding_a_scene_keeps_the_structures_that_are_checked(a_clean_host: Any, a_file: str, a_panel: Any) -> None:
+    import slicer
+
+    choose(a_panel, LIVER, SPLEEN)
+    slicer.util.loadScene(a_file)
+    assert a_panel.automatic.tree.chosen() == a_panel.state.classes
+    assert set(a_panel.state.classes) == {LIVER, SPLEEN}
+
+
+def test_adding_a_scene_checks_its_structures_where_none_are(a_clean_host: Any, a_file: str, a_panel: Any) -> None:
+    import slicer
+
+    slicer.util.loadScene(a_file)
+    assert a_panel.automatic.tree.chosen() == a_panel.state.classes == (PANCREAS,)
+
+
+def test_opening_a_scene_checks_its_structures(a_clean_host: Any, a_file: str, a_panel: Any) -> None:
+    import slicer
+
+    choose(a_panel, LIVER, SPLEEN)
+    a_clean_host.scene.Clear(0)
+    slicer.util.loadScene(a_file)
+    assert a_panel.automatic.tree.chosen() == a_panel.state.classes == (PANCREAS,)
+
+
+def test_opening_a_scene_selects_its_segment(a_clean_host: Any, tmp_path: Path, a_panel: Any) -> None:
+    import slicer
+
+    for name in ("a", "b", "c"):
+        a_panel.workbench.new_segment(name=name)
+    second = a_panel.workbench.segments[1].id
+    a_panel.workbench.select_segment(second)
+    path = str(tmp_path / "saved.mrb")
+    assert slicer.util.saveScene(path)
+    a_clean_host.scene.Clear(0)
+    slicer.util.loadScene(path)
+    assert a_panel.workbench.selected == second
 
 
 def test_a_run_goes_on_while_a_scene_is_added(a_clean_host: Any, a_file: str, a_panel: Any) -> None:
     import slicer
-    from person import choose
 
-    choose(a_panel, 1, 3)
+    choose(a_panel, LIVER, SPLEEN)
     a_panel.ui.runButton.click()
     a_clean_host.process(lambda: a_panel.ui.runButton.text == "Cancel")
     slicer.util.loadScene(a_file)

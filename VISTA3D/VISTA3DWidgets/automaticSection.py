@@ -66,7 +66,7 @@ class AutomaticSection(Part):
         if region is not None and self.ui.roiSelector.currentNode() is None:
             self.ui.roiSelector.setCurrentNode(region)
         self.tree.show(self.catalogue())
-        if not self.tree.chosen():
+        if self.panel.state.classes:
             self.tree.choose(self.panel.state.classes)
 
     def onChoiceChanged(self) -> None:

@@ -16,7 +16,7 @@ from VISTA3DLib.errors import VISTA3DError
 from VISTA3DWidgets.automaticSection import AutomaticSection
 from VISTA3DWidgets.evaluateSection import EvaluateSection
 from VISTA3DWidgets.finetuneSection import FinetuneSection
-from VISTA3DWidgets.panelState import REGION, SEGMENTATION, VOLUME, PanelState
+from VISTA3DWidgets.panelState import REGION, SEGMENTATION, VOLUME, PanelState, RunChoice
 from VISTA3DWidgets.pointsSection import PointsSection
 from VISTA3DWidgets.preferences import Preferences
 from VISTA3DWidgets.processTransport import ProcessTransport, workerArguments
@@ -81,7 +81,7 @@ class Panel:
         )
 
     def _observeScene(self) -> None:
-        self._regionBefore: Any = None
+        self._choiceBefore: RunChoice | None = None  # before a scene is added
         self._observers = Observers()
         self._observers.add(self.scene, self.scene.StartCloseEvent, self._onSceneStartsClosing)
         self._observers.add(self.scene, self.scene.StartImportEvent, self._onSceneStartsLoading)
@@ -105,12 +105,13 @@ class Panel:
     def restore(self) -> None:
         """Take over what the scene says was chosen."""
         volume, segmentation = self.state.reference(VOLUME), self.state.reference(SEGMENTATION)
+        segment = self.state.segment  # each choice below is remembered, and with it which segment is selected
         if volume is not None and self.workbench.volume is None:
             self.workbench.set_volume(volume)
         if segmentation is not None and self.workbench.segmentation is None:
             self.workbench.set_segmentation(segmentation)
-            if self.state.segment in {info.id for info in self.workbench.segments}:
-                self.workbench.select_segment(self.state.segment)
+            if segment in {info.id for info in self.workbench.segments}:
+                self.workbench.select_segment(segment)
         self.automatic.restore(self.state.reference(REGION))
 
     def close(self) -> None:
@@ -183,12 +184,13 @@ class Panel:
 
     def _onSceneStartsLoading(self, _caller: Any, _event: str) -> None:
         self.loading = True
-        self._regionBefore = self.state.reference(REGION)
+        self._choiceBefore = self.state.runChoice()
 
     def _onSceneChanged(self, _caller: Any, _event: str) -> None:
         self.loading = False
-        region, self._regionBefore = self._regionBefore, None
-        if region is not None and region.GetScene() is self.scene:
-            self.state.setReference(REGION, region)  # a scene that was added has its own parameter node, which wins
+        before, self._choiceBefore = self._choiceBefore, None
+        if before is not None:
+            self.state.putBack(before)
         self.restore()
+        self._remember()
         self.refresh()

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 VOLUME, SEGMENTATION, REGION = "InputVolume", "Segmentation", "Region"
 CLASSES, SEGMENT = "Classes", "SelectedSegment"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunChoice:
+    """The region (a node or None) and the structures of an automatic run."""
+
+    region: Any
+    classes: tuple[int, ...]
 
 
 class PanelState:
@@ -35,6 +44,17 @@ class PanelState:
     @classes.setter
     def classes(self, ids: tuple[int, ...]) -> None:
         self._logic.getParameterNode().SetParameter(CLASSES, ",".join(map(str, ids)))
+
+    def runChoice(self) -> RunChoice:
+        """What an automatic run would take now."""
+        return RunChoice(region=self.reference(REGION), classes=self.classes)
+
+    def putBack(self, choice: RunChoice) -> None:
+        """Choose again what a scene that was added overwrote: its own parameter node wins over the one there is."""
+        if choice.region is not None and choice.region.GetScene() is not None:
+            self.setReference(REGION, choice.region)
+        if choice.classes:
+            self.classes = choice.classes
 
     @property
     def segment(self) -> str:
