@@ -217,6 +217,11 @@ def catalogue_of(entry: WeightsEntry) -> ClassCatalogue:
     return ClassCatalogue.load((entry.network or {"catalogue": "ct"})["catalogue"])
 
 
+def official_ids() -> tuple[str, ...]:
+    """The ids of the packaged list, which no other weights can have."""
+    return tuple(entry.id for entry in _packaged_entries())
+
+
 def is_foreign(entry: WeightsEntry) -> bool:
     """Whether the file of some weights was not written by this program: only reading it all tells what it holds."""
     return entry.path is not None and _is_file(entry.path) and _stored_description(entry.path) is None

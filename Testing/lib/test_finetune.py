@@ -9,12 +9,15 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import torch
 from test_files_maker import small_disk
 
 from VISTA3DLib.checkpoint import read_checkpoint, save_checkpoint
 from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.cli.app import run
-from VISTA3DLib.errors import OutputError, ReadError, SettingsError, TrainingError
+from VISTA3DLib.devices import Runtime
+from VISTA3DLib.errors import CheckpointError, OutputError, ReadError, SettingsError, TrainingError
+from VISTA3DLib.model import Model
 from VISTA3DLib.network import seeded_network
 from VISTA3DLib.phantom import PhantomSettings, make_phantom
 from VISTA3DLib.progress import Progress
@@ -22,6 +25,7 @@ from VISTA3DLib.settings import NetworkSettings
 from VISTA3DLib.training.case_check import check_cases
 from VISTA3DLib.training.datalist import DataList, LabelMapping, parse_mapping, read_datalist
 from VISTA3DLib.training.finetune import FinetuneSettings, finetune
+from VISTA3DLib.training.replay import with_answers
 
 BASE = ClassCatalogue.load().restricted_to([1, 3])
 NETWORK = NetworkSettings(
@@ -83,7 +87,7 @@ def test_the_result_is_a_checkpoint_that_knows_the_old_classes_and_the_new_one(
     assert report.before.automatic == {140: None}
     assert report.before.one_click == report.after.one_click
     assert set(report.after.others) <= {1, 3}
-    assert (tmp_path / "run" / "known" / "case0_known.nii.gz").exists()
+    assert len(list((tmp_path / "run" / "known").iterdir())) == 1
     plain = json.loads((tmp_path / "run" / "finetune.json").read_text())
     assert plain["before"]["automatic"] == {"heart mine": None}
     assert any("9" in note and "not mapped" in note for note in report.notes)
@@ -121,6 +125,84 @@ def test_the_command_trains_prints_the_table_and_the_weights_are_listed(
     assert "click branch is unchanged" in printed.err
     assert run(["weights", "list", "--json"]) == 0
     assert "mine" in [row["id"] for row in json.loads(capsys.readouterr().out)]
+
+
+def test_another_fine_tuning_of_the_same_name_is_refused_and_the_first_result_stays(
+    start_weights: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    settings = quick(start_weights, tmp_path / "run", install=tmp_path / "models")
+    first = finetune(cases(phantoms), settings)
+    assert first.installed is not None
+    before = first.installed.read_bytes()
+    with pytest.raises(CheckpointError, match="another run: its label mapping") as caught:
+        finetune(cases(phantoms, "9=140"), settings)
+    assert str(tmp_path / "run") in caught.value.fix
+    data = cases(phantoms)
+    with pytest.raises(CheckpointError, match="SHA-256 of the cases"):
+        finetune(replace(data, testing=data.training), settings)
+    assert first.installed.read_bytes() == before
+    again = finetune(data, settings)
+    assert again.after == first.after
+    assert first.installed.read_bytes() == before
+
+
+def test_names_of_other_weights_are_refused(start_weights: Path, phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="name of official weights"):
+        quick(start_weights, tmp_path, name="vista3d-mini")
+    models = tmp_path / "models"
+    models.mkdir()
+    for ending in ("safetensors", "pt"):
+        taken = models / f"taught.{ending}"
+        taken.write_bytes(b"somebody's")
+        with pytest.raises(SettingsError, match=f"{taken.name} holds other weights"):
+            finetune(cases(phantoms), quick(start_weights, tmp_path / "run", install=models))
+        assert taken.read_bytes() == b"somebody's"
+        taken.unlink()
+
+
+def test_a_learning_rate_of_0_is_refused(start_weights: Path, phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="learning rate"):
+        finetune(cases(phantoms), quick(start_weights, tmp_path, learning_rate=0.0))
+
+
+def test_a_class_that_only_the_held_back_fold_has_is_not_taken_for_taught(
+    start_weights: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    data = cases(phantoms, "7=140", "9=141")
+    trained = replace(data.training[0], fold=0, annotated=(7,))
+    folded = replace(data, training=(trained, replace(data.testing[0], fold=1)), testing=())
+    report = finetune(folded, quick(start_weights, tmp_path, fold=1, replay=False))
+    assert set(report.after.automatic) == {140}
+    assert any("one training case" in note for note in report.notes)
+    image = nibabel.load(trained.image)
+    nibabel.save(nibabel.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine), tmp_path / "empty.nii.gz")
+    hidden = replace(folded, training=(replace(trained, label=tmp_path / "empty.nii.gz"), folded.training[1]))
+    with pytest.raises(TrainingError, match="No training case shows"):
+        finetune(hidden, quick(start_weights, tmp_path / "hidden", fold=1, replay=False))
+
+
+def test_the_report_says_that_the_best_epoch_was_chosen_on_the_measured_cases(
+    start_weights: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    chosen, only = (
+        finetune(cases(phantoms), quick(start_weights, tmp_path / name, replay=False, epochs=2, validate_every=every))
+        for name, every in (("chosen", 1), ("only", 2))
+    )
+    assert any("best epoch was chosen" in note for note in chosen.notes)
+    assert not any("best epoch was chosen" in note for note in only.notes)
+
+
+def test_what_the_model_knows_is_asked_again_for_another_image_other_weights_or_other_classes(
+    start_weights: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    data, runtime = cases(phantoms), Runtime(device=torch.device("cpu"))
+    case, other = data.training[0], replace(data.testing[0], id=data.training[0].id)
+    models = [Model(seeded_network(NETWORK, seed), NETWORK, runtime) for seed in (5, 6)]
+    asked = [([case, other], models[0], (1, 3)), ([case], models[1], (1, 3)), ([case], models[0], (1,))]
+    labels = [c.pseudo_label for args in asked for c in with_answers(*args, tmp_path)]
+    assert len(set(labels)) == 4
+    (again,) = with_answers([replace(case, id="other name")], models[0], (1, 3), tmp_path)
+    assert again.pseudo_label == labels[0]
 
 
 def test_a_class_that_no_case_shows_stops_the_run(start_weights: Path, phantoms: Path, tmp_path: Path) -> None:

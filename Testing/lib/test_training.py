@@ -29,6 +29,7 @@ from VISTA3DLib.training.run import start_network, with_phantoms
 from VISTA3DLib.training.settings import STAGES, OptimiserKind, StageSettings, TrainingSettings
 from VISTA3DLib.training.steps import ask
 from VISTA3DLib.training.trainer import LAST, STATE, Trainer, freeze_branches
+from VISTA3DLib.training.validation import DiceValidator
 
 CLASSES = (1, 3, 115)  # liver, spleen, heart
 NETWORK = {"filters": 8, "blocks_down": [1, 1, 1], "window": [32, 32, 32], "spacing": [8.0, 8.0, 8.0]}
@@ -157,9 +158,57 @@ def test_a_finished_run_is_not_trained_again(a_datalist: Path, tmp_path: Path) -
 
 
 def test_the_output_of_another_run_is_not_continued(a_datalist: Path, tmp_path: Path) -> None:
-    a_trainer(settings_for(a_datalist, tmp_path, replace(QUICK, epochs=1))).run()
-    with pytest.raises(CheckpointError, match="other stages"):
-        a_trainer(settings_for(a_datalist, tmp_path, replace(QUICK, epochs=2))).run()
+    settings = settings_for(a_datalist, tmp_path, replace(QUICK, epochs=1))
+    a_trainer(settings).run()
+    before = (tmp_path / LAST).read_bytes()
+    other = {"seed": 1, "name": "other", "augment": True, "fold": 0, "stages": (replace(QUICK, epochs=2),)}
+    for name, value in other.items():
+        with pytest.raises(CheckpointError, match="belongs to another run: its") as caught:
+            a_trainer(replace(settings, **{name: value})).run()
+        assert str(tmp_path) in caught.value.fix
+    with pytest.raises(CheckpointError, match="its epochs of stage 1 is 1, here it is 2"):
+        a_trainer(replace(settings, stages=(replace(QUICK, epochs=2),))).run()
+    start = tmp_path / "start.safetensors"
+    shutil.copyfile(tmp_path / LAST, start)
+    with pytest.raises(CheckpointError, match="start weights"):
+        a_trainer(replace(settings, start=str(start))).run()
+    assert (tmp_path / LAST).read_bytes() == before
+
+
+def test_a_run_is_the_same_wherever_its_files_lie_and_another_with_other_cases(
+    a_datalist: Path, tmp_path: Path
+) -> None:
+    settings = settings_for(a_datalist, tmp_path / "run", replace(QUICK, epochs=1))
+    a_trainer(settings).run()
+    moved = Path(shutil.copytree(a_datalist.parent, tmp_path / "moved")) / a_datalist.name
+    a_trainer(replace(settings, data=moved, device="auto", cache=tmp_path / "cache")).check()
+    document = json.loads(moved.read_text())
+    mapping = {**document, "label_mapping": [[1, 1], [3, 115], [115, 3]]}
+    fewer = {**document, "training": document["training"][1:]}
+    for changed, named in ((mapping, "label mapping"), (fewer, "SHA-256 of the cases")):
+        moved.write_text(json.dumps(changed))
+        with pytest.raises(CheckpointError, match=named):
+            a_trainer(replace(settings, data=moved)).run()
+    moved.write_text(json.dumps(document))
+    shutil.copyfile(moved.parent / "1_label.nii.gz", moved.parent / "0_label.nii.gz")
+    with pytest.raises(CheckpointError, match="SHA-256 of the cases"):
+        a_trainer(replace(settings, data=moved)).run()
+
+
+def test_a_state_that_does_not_say_which_run_it_is_is_another_run_s(a_datalist: Path, tmp_path: Path) -> None:
+    settings = settings_for(a_datalist, tmp_path, replace(QUICK, epochs=1))
+    torch.save({"settings": repr(settings.stages), "stage": 0, "epoch": 1}, tmp_path / STATE)
+    with pytest.raises(CheckpointError, match="not said"):
+        a_trainer(settings).run()
+
+
+def test_two_held_back_cases_with_one_id_are_both_looked_at(a_datalist: Path, tmp_path: Path) -> None:
+    data = read_datalist(a_datalist)
+    first, second = (replace(c, id="same") for c in data.training[:2])
+    _, network_settings = start_network(settings_for(a_datalist, tmp_path, QUICK), data)
+    validator = DiceValidator([first, second], data, network_settings, Runtime(device=torch.device("cpu")))
+    volumes = [validator._load(case, data.mapping_of(case).to_global)[0] for case in (first, second)]
+    assert not np.array_equal(volumes[0].array, volumes[1].array)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from VISTA3DLib.checkpoint import save_checkpoint
 from VISTA3DLib.classes import ClassCatalogue
-from VISTA3DLib.errors import CancelledError, SettingsError
+from VISTA3DLib.errors import CancelledError, CheckpointError, SettingsError
 from VISTA3DLib.network import seeded_network
 from VISTA3DLib.progress import Cancel, Progress, ignore_progress
 from VISTA3DLib.protocol import Advance, decode_event, encode, progress_values
@@ -61,6 +61,24 @@ def test_the_result_is_listed_and_the_numbers_come_while_it_trains(
     assert values["measured_on_training"]
     assert values["before"]["automatic"] == {"a ball": None}
     assert "ball" in WeightsCatalogue.load([tmp_path / "models"]).ids
+
+
+def test_the_same_name_goes_on_with_the_same_cases_and_is_refused_for_others(
+    request_values: dict[str, object], tmp_path: Path
+) -> None:
+    operations, cancel = Operations(tmp_path / "session"), Cancel()
+
+    def stop(report: Progress) -> None:
+        if report.values.get("epoch") == 1.0:
+            cancel.cancel()
+
+    with pytest.raises(CancelledError):
+        operations.perform("finetune", request_values, stop, cancel)
+    with pytest.raises(CheckpointError, match="another run"):
+        operations.perform("finetune", {**request_values, "mapping": [[3, 141]], "classes": {}}, stop, Cancel())
+    reports: list[Progress] = []
+    operations.perform("finetune", request_values, reports.append, Cancel())
+    assert [r.values["epoch"] for r in reports if r.values] == [2.0]
 
 
 def test_numbers_survive_the_protocol() -> None:

@@ -29,7 +29,7 @@ def check_cases(
     Remarks: the traps of the mapping (spec 6.2), label values that are not mapped, a class that a case lacks, one case
     only. Raises ``ReadError`` for a label on another grid, ``TrainingError`` for a class that no training case shows.
     """
-    cases = [*data.training, *data.testing]
+    cases = tuple(dict.fromkeys((*data.training, *data.testing)))
     tracker = Tracker("looking at the cases", len(cases), progress, cancel)
     notes: list[str] = []
     for mapping in dict.fromkeys(data.mapping_of(c) for c in cases if c.label is not None):

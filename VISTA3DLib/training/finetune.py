@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -25,10 +26,12 @@ from VISTA3DLib.training.run import start_network, trained_ids
 from VISTA3DLib.training.settings import STAGES, StageSettings, TrainingSettings
 from VISTA3DLib.training.trainer import Trainer
 from VISTA3DLib.training.validation import DiceValidator
+from VISTA3DLib.weights import ENDINGS, official_ids
 
 Trained = Literal["automatic", "everything"]
 _PAPER_RATE, _PAPER_FILTERS = 5e-5, 48
 _REPORT = "finetune.json"
+_CHOSEN = "The best epoch was chosen on the cases that 'after' is measured on: new cases may be somewhat worse."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +69,14 @@ class FinetuneSettings:
             raise SettingsError(f"{self.name!r} is no name for weights.", "Use letters, digits, '-' and '_'.")
         if self.train not in ("automatic", "everything"):
             raise SettingsError(f"There is no way '{self.train}' to train.", "Use automatic or everything.")
+        if self.name.casefold() in official_ids():
+            raise SettingsError(f"{self.name!r} is the name of official weights.", "Give the result a name of its own.")
 
     def stage(self, filters: int) -> StageSettings:
         """The training stage for a network with so many filters."""
-        rate = self.learning_rate or _PAPER_RATE * (_PAPER_FILTERS / filters) ** 2
+        rate = self.learning_rate
+        if rate is None:
+            rate = _PAPER_RATE * (_PAPER_FILTERS / filters) ** 2
         return replace(
             STAGES["automatic-finetune"],
             name="finetune",
@@ -94,16 +101,18 @@ def finetune(
 ) -> FinetuneReport:
     """Teach weights from the training cases of ``data``; writes the checkpoint, its logs and ``finetune.json``.
 
-    A run that was stopped goes on where it was when it is started again with the same settings. Raises
+    A run that was stopped goes on where it was when it is started again with the same settings and cases. Raises
+    ``CheckpointError`` (``output`` is another run's), ``SettingsError`` (other weights have the name),
     ``TrainingError`` (nothing to learn from, a loss that is not finite), ``ReadError``, ``ClassError``,
     ``CancelledError``; what was there before stays.
     """
     training, held, on_training = _split(data, settings.fold)
+    _check_name_free(settings)
     runtime = choose_runtime(settings.device, settings.precision)
     original, original_settings = load_weights(settings.weights)
-    _check_new_classes(data, settings, original_settings.catalogue)
-    notes = check_cases(data, original_settings.catalogue, names=settings.classes, progress=progress, cancel=cancel)
     stage = settings.stage(original_settings.filters)
+    _check_new_classes(training, settings, original_settings.catalogue)
+    notes = check_cases(training, original_settings.catalogue, names=settings.classes, progress=progress, cancel=cancel)
     plan = TrainingSettings(
         name=settings.name,
         data=settings.output / "datalist",
@@ -117,13 +126,10 @@ def finetune(
         augment=settings.augment,
         crop_on="label",
     )
-    network, network_settings = start_network(plan, data)
-    learned = trained_ids(data)
+    network, network_settings = start_network(plan, training)
+    learned = trained_ids(training)
     start_model = Model(original, original_settings, runtime, id=settings.weights)
     others = known_classes(start_model, learned)
-    tracker = Tracker("before and after", 2, progress, cancel)
-    before = measure(start_model, network_settings, held, learned, others, cancel=cancel)
-    tracker.step()
     if settings.replay:
         cases = with_answers(
             training.training, start_model, others, settings.output / "known", progress=progress, cancel=cancel
@@ -141,6 +147,12 @@ def finetune(
         cancel=cancel,
         about={"base": settings.weights},
     )
+    trainer.check()
+    if not on_training and settings.epochs > settings.validate_every:
+        notes = (*notes, _CHOSEN)
+    tracker = Tracker("before and after", 2, progress, cancel)
+    before = measure(start_model, network_settings, held, learned, others, cancel=cancel)
+    tracker.step()
     best = trainer.run()
     trained, _ = load_weights(best)
     after = measure(
@@ -174,6 +186,17 @@ def finetune(
     return report
 
 
+def _check_name_free(settings: FinetuneSettings) -> None:
+    """Refuse a name that other weights have where the result will be listed; this run's own earlier result may go."""
+    if settings.install is None:
+        return
+    own = settings.output / f"{settings.name}.safetensors"
+    for taken in (settings.install / f"{settings.name}{ending}" for ending in ENDINGS):
+        earlier = taken.suffix == own.suffix and own.exists()
+        if taken.exists() and not (earlier and filecmp.cmp(taken, own, shallow=False)):
+            raise SettingsError(f"{taken} holds other weights of this name.", "Give another name, or move that file.")
+
+
 def _check_new_classes(data: DataList, settings: FinetuneSettings, catalogue: ClassCatalogue) -> None:
     for class_id in trained_ids(data):
         if not 0 < class_id < catalogue.table_size:
@@ -182,11 +205,13 @@ def _check_new_classes(data: DataList, settings: FinetuneSettings, catalogue: Cl
             )
     unused = sorted(set(settings.classes) - set(trained_ids(data)))
     if unused:
-        raise SettingsError(f"Class {unused[0]} is named but not in the mapping.", "Map a label to it.")
+        raise SettingsError(
+            f"Class {unused[0]} is named but not in the mapping of a training case.", "Map a label to it."
+        )
 
 
 def _split(data: DataList, fold: int | None) -> tuple[DataList, DataList, bool]:
-    """Training cases, cases to measure on (as ``training`` of a list of their own), and whether these are the same."""
+    """What is trained (with the measured cases as ``testing``); what is measured, as ``training``; if both are one."""
     training, held = data.split(fold)
     if fold is not None and not held:
         raise no_such_fold(fold, data)
@@ -197,7 +222,8 @@ def _split(data: DataList, fold: int | None) -> tuple[DataList, DataList, bool]:
     if not training:
         raise ReadError(f"All cases are in fold {fold}: none is left to train on.", "Hold another fold back.")
     measured = labelled or training
-    return replace(data, training=training, testing=()), replace(data, training=measured, testing=()), not labelled
+    held_list = replace(data, training=measured, testing=())
+    return replace(data, training=training, testing=measured), held_list, not labelled
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from VISTA3DLib.model import Model
 from VISTA3DLib.progress import Cancel, ProgressCallback, Tracker
 from VISTA3DLib.session import Session
 from VISTA3DLib.training.datalist import Case
+from VISTA3DLib.training.run_identity import network_digest
+from VISTA3DLib.volume import Volume
 
 
 def known_classes(model: Model, learned: Sequence[int]) -> tuple[int, ...]:
@@ -31,7 +34,8 @@ def with_answers(
     progress: ProgressCallback | None = None,
     cancel: Cancel | None = None,
 ) -> tuple[Case, ...]:
-    """The cases with the model's answers for ``class_ids`` as pseudo labels (NIfTI in ``folder``, made once).
+    """The cases with the model's answers for ``class_ids`` as pseudo labels (NIfTI in ``folder``, made once: their
+    names come from the image, the weights and the classes).
 
     The cases' own images are the only ones at hand; what the model says there about its other classes is what the
     training must not change. Nothing of this is sampled as supervoxel points: the labels are marked unreliable.
@@ -40,11 +44,12 @@ def with_answers(
         return tuple(cases)
     tracker = Tracker("what the model knows", len(cases), progress, cancel)
     session = Session(model, mode="bundle")
+    weights = network_digest(model.network.state_dict(), model.settings)
     result = []
     for case in cases:
-        path = folder / f"{case.id}_known.nii.gz"
+        volume = read_volume(case.image)
+        path = folder / f"{_digest(volume, class_ids, weights)}_known.nii.gz"
         if not path.exists():
-            volume = read_volume(case.image)
             session.set_volume(volume)
             answer = session.segment_classes(list(class_ids), cancel=cancel).labelmap
             assert answer is not None
@@ -53,3 +58,10 @@ def with_answers(
         result.append(replace(case, pseudo_label=path, reliable=False))
         tracker.step()
     return tuple(result)
+
+
+def _digest(volume: Volume, class_ids: Sequence[int], weights: str) -> str:
+    digest = hashlib.sha256(f"{weights} {list(class_ids)} {volume.array.dtype} {volume.array.shape}".encode())
+    for values in (volume.array, volume.affine):
+        digest.update(values.tobytes())
+    return digest.hexdigest()[:16]

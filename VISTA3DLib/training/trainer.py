@@ -14,9 +14,8 @@ import torch
 from monai.networks.nets.vista3d import VISTA3D
 from monai.optimizers import WarmupCosineSchedule
 
-from VISTA3DLib.checkpoint import fill_network, read_checkpoint, save_checkpoint
+from VISTA3DLib.checkpoint import fill_network, save_checkpoint
 from VISTA3DLib.devices import Runtime
-from VISTA3DLib.errors import CheckpointError
 from VISTA3DLib.files.atomic import written_atomically
 from VISTA3DLib.progress import Cancel, ProgressCallback, Tracker
 from VISTA3DLib.settings import NetworkSettings
@@ -28,6 +27,7 @@ from VISTA3DLib.training.joint import JointForward
 from VISTA3DLib.training.joint_steps import JointTrainer
 from VISTA3DLib.training.muon import Muon
 from VISTA3DLib.training.patches import PatchSource
+from VISTA3DLib.training.run_identity import check_same_run, run_identity
 from VISTA3DLib.training.settings import OptimiserKind, StageSettings, TrainingSettings
 from VISTA3DLib.training.steps import PatchTrainer
 
@@ -64,6 +64,7 @@ class Trainer:
         about: Mapping[str, Any] | None = None,
     ) -> None:
         self._about = dict(about or {})
+        self._identity = run_identity(settings, data, network.state_dict(), network_settings)
         self.network = network.to(runtime.device)
         if runtime.device.type != "mps":
             self.network = self.network.to(memory_format=torch.channels_last_3d)
@@ -74,11 +75,16 @@ class Trainer:
         self._history = History(settings.output)
         self._loop_state: dict[str, Any] = {}
 
-    def run(self) -> Path:
-        """Train all stages, from where an earlier run stopped if there was one. Returns the path of the best weights.
+    def check(self) -> None:
+        """Raise ``CheckpointError`` if the output folder is another run's."""
+        self._earlier_state()
 
-        Raises ``TrainingError`` for a loss that is not finite, ``OutputError`` for a full disk and ``CancelledError``;
-        all keep the last checkpoint, and the run can go on from it.
+    def run(self) -> Path:
+        """Train all stages, from where this run stopped if it was begun before. Returns the path of the best weights.
+
+        Raises ``CheckpointError`` if the output folder is another run's, ``TrainingError`` for a loss that is not
+        finite, ``OutputError`` for a full disk and ``CancelledError``; the last three keep the last checkpoint, and
+        the run can go on from it.
         """
         self._resume()
         try:
@@ -219,7 +225,7 @@ class Trainer:
         if not self.world.leads:
             return
         state = {
-            "settings": repr(self.settings.stages),
+            "run": self._identity,
             "stage": self._stage_index,
             "epoch": self._epoch,
             "best": self._best,
@@ -232,18 +238,19 @@ class Trainer:
         with written_atomically(self.settings.output / STATE) as temporary, temporary.open("wb") as file:
             torch.save(state, file)
 
-    def _resume(self) -> None:
+    def _earlier_state(self) -> dict[str, Any] | None:
         path = self.settings.output / STATE
         if not path.exists():
+            return None
+        state: dict[str, Any] = torch.load(path, map_location=self.runtime.device, weights_only=True)
+        check_same_run(state.get("run", {}), self._identity, path)
+        return state
+
+    def _resume(self) -> None:
+        state = self._earlier_state()
+        if state is None:
             return
-        state = torch.load(path, map_location=self.runtime.device, weights_only=True)
-        if state["settings"] != repr(self.settings.stages):
-            raise CheckpointError(
-                f"{path} belongs to a run with other stages.", "Use another output folder, or delete this one."
-            )
-        # ``last`` may be an epoch further, if the run was stopped between the two. Older states have no weights.
-        tensors = state.get("network") or read_checkpoint(self.settings.output / LAST).tensors
-        fill_network(self.network, tensors, origin=str(path))
+        fill_network(self.network, state["network"], origin=str(self.settings.output / STATE))
         self._stage_index, self._epoch, self._best = state["stage"], state["epoch"], state["best"]
         self._history.records = [EpochRecord(**r) for r in state["history"]]
         if self._epoch >= self.settings.stages[self._stage_index].epochs:

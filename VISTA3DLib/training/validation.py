@@ -33,7 +33,7 @@ class DiceValidator:
     def __init__(self, cases: Sequence[Case], data: DataList, settings: NetworkSettings, runtime: Runtime) -> None:
         self._settings, self._runtime = settings, runtime
         self._cases = [(c, data.class_ids_of(c), data.mapping_of(c).to_global) for c in cases if c.label is not None]
-        self._loaded: dict[str, tuple[Volume, npt.NDArray[np.int16]]] = {}
+        self._loaded: dict[Case, tuple[Volume, npt.NDArray[np.int16]]] = {}
 
     def __call__(self, network: VISTA3D, stage: StageSettings) -> Mapping[str, float]:
         """Class name -> mean Dice over the cases that have it."""
@@ -65,11 +65,11 @@ class DiceValidator:
         return dice(found, target)
 
     def _load(self, case: Case, mapping: Mapping[int, int]) -> tuple[Volume, npt.NDArray[np.int16]]:
-        if case.id not in self._loaded:
+        if case not in self._loaded:
             assert case.label is not None
             labels = np.rint(read_volume(case.label).array).astype(np.int32)
-            self._loaded[case.id] = (read_volume(case.image), map_labels(labels, mapping))
-        return self._loaded[case.id]
+            self._loaded[case] = (read_volume(case.image), map_labels(labels, mapping))
+        return self._loaded[case]
 
     def _name(self, class_id: int) -> str:
         catalogue = self._settings.catalogue
