@@ -31,8 +31,7 @@ class AutomaticProtocol:
     ) -> Iterator[Prediction | Refusal]:
         """A mask for each class of the case, absent ones included; a ``Refusal`` for those the model lacks."""
         catalogue = self._session.model.settings.catalogue
-        partners = [tumour for organ, tumour in case.subtract if organ in case.truths]
-        known = [i for i in dict.fromkeys((*case.truths, *partners)) if has_automatic(i, catalogue)]
+        known = [i for i in case.with_tumours if has_automatic(i, catalogue)]
         yield from (missing_class(i, self._session.model) for i in case.truths if i not in known)
         if not known:
             return

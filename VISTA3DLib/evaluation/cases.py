@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,6 +20,7 @@ from VISTA3DLib.evaluation.failures import Failure
 from VISTA3DLib.evaluation.masks import BoxedMask
 from VISTA3DLib.files.read import read_volume
 from VISTA3DLib.files.segmentation_read import read_segmentation
+from VISTA3DLib.files.segments import SegmentationFile
 from VISTA3DLib.geometry import Grid, format_shape, format_vector
 from VISTA3DLib.training.datalist import DEFAULT, Case, DataList, LabelMapping, no_such_fold, read_datalist
 from VISTA3DLib.volume import Volume, inspect_volume
@@ -70,7 +71,8 @@ class CaseList:
 class LoadedCase:
     """A case in memory. ``truths``: every annotated class on the volume's grid, without voxels where it is absent.
 
-    ``names`` are the label file's own names of classes; ``notes`` are not fatal.
+    ``names`` are the label file's own names of classes; ``notes`` are not fatal. ``unscored`` are true tumours that are
+    not scored but cut out of their organs.
     """
 
     volume: Volume
@@ -78,6 +80,20 @@ class LoadedCase:
     names: Mapping[int, str]
     subtract: Pairs = ()
     notes: tuple[Failure, ...] = ()
+    unscored: Mapping[int, BoxedMask] = field(default_factory=dict)
+
+    def scoring(self, class_ids: Collection[int]) -> LoadedCase:
+        """The case with only these classes to score."""
+        every = {**self.unscored, **self.truths}
+        truths = {i: truth for i, truth in self.truths.items() if i in class_ids}
+        tumours = {tumour for organ, tumour in self.subtract if organ in truths and tumour not in truths}
+        return replace(self, truths=truths, unscored={i: truth for i, truth in every.items() if i in tumours})
+
+    @property
+    def with_tumours(self) -> tuple[int, ...]:
+        """The classes to score, and those that are cut out of them."""
+        tumours = (tumour for organ, tumour in self.subtract if organ in self.truths)
+        return tuple(dict.fromkeys((*self.truths, *tumours)))
 
 
 def read_cases(
@@ -113,7 +129,8 @@ def read_cases(
             failures.append(_not_used(case.id, "Two cases of the list have this name.", "Give each its own id."))
             continue
         cases.append(_prepared(case, data, subtract))
-    if fold is not None and not cases:
+    listed = {str(e.get("fold")) for n in names for e in document.get(n, []) if isinstance(e, dict)}
+    if fold is not None and not cases and str(fold) not in listed:
         raise no_such_fold(fold, data)
     return CaseList(
         name=data.name,
@@ -138,6 +155,7 @@ def load_case(case: EvaluationCase) -> LoadedCase:
             "Resample the label to the image.",
         )
     to_global = case.mapping.to_global
+    _check_unambiguous(case, file)
     truths = {class_id: BoxedMask.nothing() for class_id in case.class_ids}
     names: dict[int, str] = {}
     for segment in file.segments:
@@ -150,6 +168,21 @@ def load_case(case: EvaluationCase) -> LoadedCase:
     return LoadedCase(
         volume=volume, truths=truths, names=names, subtract=case.subtract, notes=_notes(case, volume, values)
     )
+
+
+def _check_unambiguous(case: EvaluationCase, file: SegmentationFile) -> None:
+    """Refuse two segments of one label value (in layers) where the mapping says what that value is."""
+    seen: dict[int, str] = {}
+    for segment in file.segments:
+        if case.mapping.to_global.get(segment.label) not in case.class_ids:
+            continue
+        if segment.label in seen:
+            raise ReadError(
+                f"{case.label} has two segments with the label value {segment.label}: {seen[segment.label]!r} and "
+                f"{segment.name!r}.",
+                "Save it with a label value of its own for each segment, for example as a label map.",
+            )
+        seen[segment.label] = segment.name
 
 
 def _document(path: Path) -> tuple[dict[str, Any], bytes]:

@@ -54,7 +54,7 @@ class ClickProtocol:
 
     def _automatic(self, case: LoadedCase, cancel: Cancel | None) -> dict[int, BoxedMask]:
         catalogue = self._session.model.settings.catalogue
-        known = [i for i in case.truths if has_automatic(i, catalogue)]
+        known = [i for i in case.with_tumours if has_automatic(i, catalogue)]
         if not known or not self._session.model.settings.automatic:
             return {}
         return subtracted(automatic_masks(self._session, known, cancel=cancel), case.subtract)

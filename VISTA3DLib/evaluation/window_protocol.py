@@ -61,7 +61,7 @@ class WindowProtocol:
         prepared = prepare_volume(case.volume, self._model.settings, self._mode)
         lattice = window_lattice(prepared.grid.shape, self._model.settings.window, self._mode.overlap)
         padded = pad_image(prepared.image, lattice, self._mode)
-        targets = {i: on_model_grid(truth, prepared) for i, truth in case.truths.items()}
+        targets = {i: on_model_grid(truth, prepared) for i, truth in {**case.truths, **case.unscored}.items()}
         stitches = {i: Stitch(self._reach(t, lattice)) for i, t in targets.items()}
         chunks = chunked(stitches, free_bytes(torch.device("cpu")) // _MEMORY_SHARE)
         tracker = Tracker("windows", lattice.count * len(chunks), progress, cancel)
@@ -74,8 +74,9 @@ class WindowProtocol:
                 masks[class_id] = on_ct_grid(BoxedMask.of(stitch.mask(), stitch.box.start), prepared)
                 stitch.forget()
         seconds = (time.perf_counter() - start) / max(len(masks), 1)
-        for class_id, mask in subtracted(masks, case.subtract).items():
-            yield Prediction(class_id=class_id, mask=mask, clicks=stitches[class_id].clicks, seconds=seconds)
+        masks = subtracted(masks, case.subtract)
+        for class_id in case.truths:
+            yield Prediction(class_id=class_id, mask=masks[class_id], clicks=stitches[class_id].clicks, seconds=seconds)
 
     def _reach(self, target: BoxedMask, lattice: WindowLattice) -> Box:
         """Where a class may have logits above ``NOTHING``: in the windows that show it; for the oracle, everywhere."""
