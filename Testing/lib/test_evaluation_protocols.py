@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +12,12 @@ import torch
 from evaluation_lists import entry, write_case, write_list
 from monai.inferers import sliding_window_inference
 
-from VISTA3DLib.errors import ClassError, PromptError
+from VISTA3DLib.errors import ClassError, DeviceError, PromptError, VolumeError
 from VISTA3DLib.evaluation.automatic_protocol import AutomaticProtocol
 from VISTA3DLib.evaluation.cases import LoadedCase, load_case, read_cases
 from VISTA3DLib.evaluation.click_protocol import ClickProtocol
 from VISTA3DLib.evaluation.masks import BoxedMask
+from VISTA3DLib.evaluation.object_loop import object_by_object
 from VISTA3DLib.evaluation.oracle import corrected_by_oracle
 from VISTA3DLib.evaluation.rows import Prediction, Refusal
 from VISTA3DLib.evaluation.run import make_protocol
@@ -239,6 +240,48 @@ def test_what_is_predicted_as_tumour_is_taken_from_its_organ(case: LoadedCase, a
     expected = whole(case, plain[1].mask) & ~whole(case, plain[26].mask)
     assert np.array_equal(whole(case, cut[1].mask), expected)
     assert np.array_equal(whole(case, cut[26].mask), whole(case, plain[26].mask))
+
+
+@pytest.mark.parametrize("protocol", ["auto", "point", "auto+point"])
+def test_a_tumour_is_cut_out_of_its_organ_when_only_the_organ_is_scored(
+    case: LoadedCase, a_model: Model, protocol: ProtocolName
+) -> None:
+    both = replace(case, truths={1: case.truths[1], 26: case.truths[UNKNOWN]}, subtract=((1, 26),))
+    asked = make_protocol(a_model, EvaluationSettings(protocol=protocol))
+    expected = masks_of(list(asked.predictions(both)))
+    alone = masks_of(list(asked.predictions(both.scoring([1]))))
+    assert set(alone) == {1}
+    assert np.array_equal(whole(case, alone[1].mask), whole(case, expected[1].mask))
+    uncut = masks_of(list(asked.predictions(replace(both.scoring([1]), subtract=()))))
+    assert whole(case, alone[1].mask).sum() < whole(case, uncut[1].mask).sum()
+
+
+def test_clicks_start_from_the_same_organ_when_only_the_organ_is_scored(case: LoadedCase, a_model: Model) -> None:
+    both = replace(case, truths={1: case.truths[1], 26: case.truths[UNKNOWN]}, subtract=((1, 26),))
+    asked = make_protocol(a_model, EvaluationSettings(protocol="clicks", clicks=1, start_from_auto=True))
+    starts = [
+        next(p for p in asked.predictions(c) if isinstance(p, Prediction) and p.class_id == 1)
+        for c in (both, both.scoring([1]))
+    ]
+    assert starts[0].clicks == 0
+    assert np.array_equal(*(whole(case, start.mask) for start in starts))
+
+
+def test_an_object_that_cannot_be_asked_for_does_not_take_the_others_with_it(case: LoadedCase) -> None:
+    def ask(class_id: int, truth: BoxedMask) -> Iterator[Prediction | Refusal]:
+        yield Prediction(class_id=class_id, mask=truth, clicks=1)
+        if class_id == 1:
+            raise VolumeError("too thin", "thicken it")
+
+    answers = list(object_by_object(case, lambda: ask))
+    assert [(a.class_id, isinstance(a, Refusal)) for a in answers] == [(1, False), (1, True), (UNKNOWN, False)]
+
+    def broken(class_id: int, truth: BoxedMask) -> Iterator[Prediction | Refusal]:
+        raise DeviceError("gone", "restart")
+        yield
+
+    with pytest.raises(DeviceError):
+        list(object_by_object(case, lambda: broken))
 
 
 def test_each_click_is_answered_like_a_person_s(case: LoadedCase, a_model: Model) -> None:

@@ -1,4 +1,4 @@
-"""Scores by class and data set, from the last answer about each object; absent classes are counted apart."""
+"""Scores by class and data set, from the answer about each object that counts; absent classes are counted apart."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from VISTA3DLib.evaluation.rows import Row
+from VISTA3DLib.evaluation.settings import EvaluationSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class ClassScore:
     ``cases``: in which the class was annotated and is there; all of them count in the Dice and NSD, those that were
     ``missed`` with 0. ``hd95_mm`` and ``volume_error_percent`` are medians (of those that were not missed; signed).
     ``absent``: cases that were annotated for the class and do not have it; ``false_positives``: in how many of those
-    something was predicted all the same, ``false_ml`` the mean volume of that.
+    something was predicted all the same (None: they were not asked for), ``false_ml`` the mean volume of that.
     """
 
     dataset: str
@@ -36,7 +37,7 @@ class ClassScore:
     hd95_mm: float | None
     volume_error_percent: float | None
     absent: int
-    false_positives: int
+    false_positives: int | None
     false_ml: float | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,24 +61,25 @@ class DatasetScore:
         return asdict(self)
 
 
-def last_rows(rows: Iterable[Row]) -> tuple[Row, ...]:
-    """The row after the last click, for each object and method, in the order of the rows."""
-    last: dict[tuple[str, int, str], Row] = {}
+def counted_rows(rows: Iterable[Row], settings: EvaluationSettings) -> tuple[Row, ...]:
+    """The row that counts for each object and method: after the last click, or where the best counts, the best Dice."""
+    counted: dict[tuple[str, int, str], Row] = {}
     for row in rows:
-        key = (row.case, row.class_id, row.method)
-        if key not in last or row.clicks >= last[key].clicks:
-            last[key] = row
-    return tuple(last.values())
+        before = counted.setdefault((row.case, row.class_id, row.method), row)
+        better = (row.dice or 0.0) > (before.dice or 0.0) if settings.best_counts else row.clicks >= before.clicks
+        if better:
+            counted[row.case, row.class_id, row.method] = row
+    return tuple(counted.values())
 
 
-def class_scores(rows: Iterable[Row]) -> tuple[ClassScore, ...]:
+def class_scores(rows: Iterable[Row], settings: EvaluationSettings) -> tuple[ClassScore, ...]:
     """Scores of every class, by data set, then class id, then method in the order of the rows."""
     groups: dict[tuple[str, int, str], list[Row]] = {}
-    for row in last_rows(rows):
+    for row in counted_rows(rows, settings):
         groups.setdefault((row.dataset, row.class_id, row.method), []).append(row)
     datasets = list(dict.fromkeys(dataset for dataset, _, _ in groups))
     ordered = sorted(groups, key=lambda key: (datasets.index(key[0]), key[1]))
-    return tuple(_class_score(groups[key]) for key in ordered)
+    return tuple(_class_score(groups[key], settings) for key in ordered)
 
 
 def dataset_scores(scores: Sequence[ClassScore]) -> tuple[DatasetScore, ...]:
@@ -111,7 +113,7 @@ def class_scores_to_csv(scores: Iterable[ClassScore]) -> str:
     return buffer.getvalue()
 
 
-def _class_score(rows: Sequence[Row]) -> ClassScore:
+def _class_score(rows: Sequence[Row], settings: EvaluationSettings) -> ClassScore:
     there = [r for r in rows if r.outcome in {"scored", "missed"}]
     false = [r.predicted_ml for r in rows if r.outcome == "false positive"]
     dice = [r.dice for r in there if r.dice is not None]
@@ -130,7 +132,7 @@ def _class_score(rows: Sequence[Row]) -> ClassScore:
         hd95_mm=_of(np.median, [r.hd95_mm for r in found]),
         volume_error_percent=_of(np.median, [r.volume_error_percent for r in found]),
         absent=len(rows) - len(there),
-        false_positives=len(false),
+        false_positives=len(false) if settings.asks_absent else None,
         false_ml=_of(np.mean, false),
     )
 

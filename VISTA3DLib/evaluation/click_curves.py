@@ -20,7 +20,7 @@ class ObjectCurve:
     """Dice of one object with one method after 1, 2, ... clicks.
 
     ``dice`` has as many values as clicks were allowed: where the simulated person stopped (nothing was wrong any more)
-    or a method refused, the last value stays.
+    or a method refused, the last value stays; what is perfect before the first click stays so.
     """
 
     case: str
@@ -64,7 +64,7 @@ class CurveSummary:
     """Curves of one method over the objects of one data set.
 
     ``mean``, ``median``, ``low`` and ``high`` (quartiles) are Dice after 1, 2, ... clicks. ``area`` is the mean of the
-    objects' areas. ``seconds`` is the median time of an answer.
+    objects' areas. ``seconds`` is the median time of an answer (None if no click was needed).
     """
 
     dataset: str
@@ -76,7 +76,7 @@ class CurveSummary:
     high: tuple[float, ...]
     area: float
     goals: tuple[Goal, ...]
-    seconds: float
+    seconds: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -86,21 +86,21 @@ class CurveSummary:
 def object_curves(rows: Iterable[Row], settings: EvaluationSettings) -> tuple[ObjectCurve, ...]:
     """The curves of all objects that were clicked, in the order of the rows; each as long as clicks were allowed.
 
-    With the protocol ``zero-shot`` the best value so far counts, as in the paper.
+    Where the best answer counts (``EvaluationSettings``), the value is the best so far.
     """
     scores: dict[tuple[str, int, str], dict[int, float]] = {}
     first: dict[tuple[str, int, str], Row] = {}
     for row in rows:
-        if row.clicks and row.dice is not None:
+        if row.dice is not None:
             key = (row.case, row.class_id, row.method)
             first.setdefault(key, row)
             scores.setdefault(key, {})[row.clicks] = row.dice
     curves = []
     for key, by_click in scores.items():
-        dice, last = [], 0.0
+        dice, last = [], by_click.get(0, 0.0)  # of the automatic mask, if the clicks start from one
         for number in range(1, settings.clicks + 1):
             now = by_click.get(number, last)
-            last = max(now, last) if settings.protocol == "zero-shot" else now
+            last = max(now, last) if settings.best_counts else now
             dice.append(last)
         row = first[key]
         curves.append(
@@ -142,7 +142,7 @@ def _summary(dataset: str, method: str, curves: Sequence[ObjectCurve], times: Se
         high=tuple(high.tolist()),
         area=float(np.mean([c.area for c in curves])),
         goals=tuple(_goal(goal, curves) for goal in GOALS),
-        seconds=float(np.median(times)),
+        seconds=float(np.median(times)) if times else None,
     )
 
 

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from VISTA3DLib.errors import VISTA3DError
+from VISTA3DLib.errors import CancelledError, CheckpointError, DeviceError, OutputError, VISTA3DError
+
+# These stop the whole evaluation: the next object or case would end the same way.
+STOPPING = (CancelledError, CheckpointError, DeviceError, OutputError)
 
 
 class EvaluationError(VISTA3DError):

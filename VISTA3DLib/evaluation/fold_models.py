@@ -51,6 +51,12 @@ class FoldModels:
         """Whether each fold has weights of its own."""
         return FOLD in self._weights
 
+    @property
+    def runtime(self) -> Runtime:
+        """Where the weights run and in which precision. Raises ``DeviceError``."""
+        self._runtime = self._runtime or choose_runtime(self._device, self._precision)
+        return self._runtime
+
     def check(self, fold: int | None) -> None:
         """Raise ``SettingsError`` for a case without the fold it needs, ``CheckpointError`` for missing weights."""
         self.digest(fold)
@@ -71,8 +77,7 @@ class FoldModels:
         key = self.key(fold)
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None
-            self._runtime = self._runtime or choose_runtime(self._device, self._precision)
-            model = load_model(self._entry(key), runtime=self._runtime)
+            model = load_model(self._entry(key), runtime=self.runtime)
             self._loaded = (key, model)
         return self._loaded[1]
 

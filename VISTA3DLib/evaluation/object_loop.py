@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from VISTA3DLib.errors import PromptError
+from VISTA3DLib.errors import PromptError, VISTA3DError
 from VISTA3DLib.evaluation.cases import LoadedCase
+from VISTA3DLib.evaluation.failures import STOPPING
 from VISTA3DLib.evaluation.masks import BoxedMask
 from VISTA3DLib.evaluation.rows import Prediction, Refusal
 from VISTA3DLib.model import Model
@@ -29,6 +30,7 @@ def object_by_object(
     """The answers for every object that is there; no mask and no click for absent classes, which cannot be clicked.
 
     ``opened`` prepares the case, if there is an object at all, and gives what asks for one by class id and true mask.
+    An object that cannot be asked for is a ``Refusal``; the others go on.
     """
     present = {i: truth for i, truth in case.truths.items() if truth.voxels}
     for class_id in case.truths:
@@ -39,5 +41,10 @@ def object_by_object(
         return
     ask = opened()
     for class_id, truth in present.items():
-        yield from ask(class_id, truth)
+        try:
+            yield from ask(class_id, truth)
+        except STOPPING:
+            raise
+        except VISTA3DError as error:
+            yield Refusal(class_id=class_id, error=error)
         tracker.step()

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from VISTA3DLib.errors import VISTA3DError
 from VISTA3DLib.evaluation.cases import EvaluationCase, LoadedCase, load_case
-from VISTA3DLib.evaluation.class_scores import last_rows
+from VISTA3DLib.evaluation.class_scores import counted_rows
 from VISTA3DLib.evaluation.masks import BoxedMask
 from VISTA3DLib.evaluation.rows import Row
 from VISTA3DLib.evaluation.run import CASES_FOLDER, Evaluation
-from VISTA3DLib.evaluation.settings import MODEL
+from VISTA3DLib.evaluation.settings import MODEL, EvaluationSettings
 from VISTA3DLib.evaluation.store import CaseStore
 from VISTA3DLib.geometry import Box, Grid
 from VISTA3DLib.picture import Outline, draw_picture
@@ -32,15 +32,16 @@ class WorstCase:
     jpeg: bytes
 
 
-def worst_rows(rows: Sequence[Row], count: int) -> tuple[Row, ...]:
-    """The model's last answers with the lowest Dice, worst first; perfect ones are none."""
-    scored = [r for r in last_rows(r for r in rows if r.method == MODEL) if r.dice is not None and r.dice < 1.0]
+def worst_rows(rows: Sequence[Row], settings: EvaluationSettings, count: int) -> tuple[Row, ...]:
+    """The model's answers that count with the lowest Dice, worst first; perfect ones are none."""
+    counted = counted_rows((r for r in rows if r.method == MODEL), settings)
+    scored = [r for r in counted if r.dice is not None and r.dice < 1.0]
     return tuple(sorted(scored, key=lambda r: (r.dice, r.case, r.class_id))[:count])
 
 
 def draw_worst(evaluation: Evaluation, folder: Path, count: int) -> tuple[WorstCase, ...]:
     """Draw the ``count`` worst objects; ``folder`` is where ``run_cases`` kept its cases. Each CT is read once."""
-    rows = worst_rows(evaluation.rows, count)
+    rows = worst_rows(evaluation.rows, evaluation.settings, count)
     store = CaseStore(folder / CASES_FOLDER)
     drawn: dict[Row, bytes] = {}
     for case in evaluation.cases:

@@ -10,14 +10,14 @@ from importlib import resources
 
 from VISTA3DLib import __version__
 from VISTA3DLib.evaluation.charts import class_box_chart, click_box_chart, click_curve_chart
-from VISTA3DLib.evaluation.class_scores import ClassScore, DatasetScore, class_scores, dataset_scores, last_rows
+from VISTA3DLib.evaluation.class_scores import ClassScore, DatasetScore, class_scores, counted_rows, dataset_scores
 from VISTA3DLib.evaluation.click_curves import CurveSummary, object_curves, summarise_curves
 from VISTA3DLib.evaluation.failures import grouped
-from VISTA3DLib.evaluation.html import NOTHING, figure, number, section, table
+from VISTA3DLib.evaluation.html import NOTHING, Cell, figure, number, section, table
 from VISTA3DLib.evaluation.pictures import WorstCase, title_of
 from VISTA3DLib.evaluation.report_about import how_it_was_measured, paper_section
 from VISTA3DLib.evaluation.run import Evaluation
-from VISTA3DLib.evaluation.settings import MODEL
+from VISTA3DLib.evaluation.settings import MODEL, EvaluationSettings
 
 _SHOWN_CLICKS = (1, 3, 5, 10, 15, 20)
 _MOST_LISTED = 200
@@ -36,7 +36,7 @@ class Findings:
     def of(cls, evaluation: Evaluation) -> Findings:
         """Sum an evaluation up."""
         settings = evaluation.settings
-        classes = class_scores(evaluation.rows)
+        classes = class_scores(evaluation.rows, settings)
         return cls(
             evaluation=evaluation,
             classes=classes,
@@ -98,7 +98,7 @@ def _tiles(findings: Findings) -> str:
     tiles: list[tuple[str, str]] = []
     model = [d for d in findings.datasets if d.method == MODEL]
     if len(model) == 1:
-        after = f" after {findings.evaluation.settings.clicks} clicks" if findings.curves else ""
+        after = f", {_which_answer(findings.evaluation.settings)}" if findings.curves else ""
         tiles.append((number(model[0].dice), f"Dice, mean over {model[0].classes} classes{after}"))
         tiles.append((number(model[0].nsd), f"NSD at {findings.evaluation.settings.tolerance_mm:g} mm"))
     for curve in [c for c in findings.curves if c.method == MODEL][:1] if len(model) == 1 else []:
@@ -110,6 +110,11 @@ def _tiles(findings: Findings) -> str:
     tiles.append((str(absent), "absent, not scored"))
     cells = "".join(f'<div class="tile"><b>{html.escape(v)}</b><span>{html.escape(t)}</span></div>' for v, t in tiles)
     return f'<div class="tiles">{cells}</div>'
+
+
+def _which_answer(settings: EvaluationSettings) -> str:
+    clicks = "1 click" if settings.clicks == 1 else f"{settings.clicks} clicks"
+    return f"the best answer of {clicks}" if settings.best_counts else f"after {clicks}"
 
 
 def _clicks_section(findings: Findings) -> str:
@@ -166,12 +171,11 @@ def _curve_table(summaries: Sequence[CurveSummary]) -> str:
 def _classes_section(findings: Findings) -> str:
     evaluation = findings.evaluation
     datasets = list(dict.fromkeys(s.dataset for s in findings.classes))
+    counted = counted_rows(evaluation.rows, evaluation.settings)
     parts = []
     for dataset in datasets:
         scores = [s for s in findings.classes if s.dataset == dataset and s.cases]
-        rows = [
-            r for r in last_rows(evaluation.rows) if r.dataset == dataset and r.method == MODEL and r.dice is not None
-        ]
+        rows = [r for r in counted if r.dataset == dataset and r.method == MODEL and r.dice is not None]
         if not scores:
             continue
         heading = f"<h3>{html.escape(dataset)}</h3>" if len(datasets) > 1 else ""
@@ -181,7 +185,7 @@ def _classes_section(findings: Findings) -> str:
             else ""
         )
         parts += [heading, chart, _class_table(scores, findings.datasets, dataset)]
-    after = f", after the last of {evaluation.settings.clicks} clicks" if findings.curves else ""
+    after = f", {_which_answer(evaluation.settings)}" if findings.curves else ""
     intro = f"Means over the cases that have the class{after}; HD95 and volume error are medians."
     return section("Classes", *parts, intro=intro)
 
@@ -231,7 +235,7 @@ def _absent_section(findings: Findings) -> str:
     rows = [s for s in findings.classes if s.absent and s.method == MODEL]
     content = table(
         ["class", "data set", "absent in", "found all the same in", "mean ml of that"],
-        [[s.class_name, s.dataset, s.absent, s.false_positives, number(s.false_ml, 2)] for s in rows],
+        [[s.class_name, s.dataset, s.absent, _found(s), number(s.false_ml, 2)] for s in rows],
         texts=2,
     )
     intro = (
@@ -239,6 +243,10 @@ def _absent_section(findings: Findings) -> str:
         "what is not there."
     )
     return section("Absent classes", content if rows else "", intro=intro)
+
+
+def _found(score: ClassScore) -> Cell:
+    return "not asked for" if score.false_positives is None else score.false_positives
 
 
 def _failures_section(evaluation: Evaluation) -> str:

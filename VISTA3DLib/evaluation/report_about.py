@@ -57,7 +57,7 @@ def how_it_was_measured(evaluation: Evaluation) -> str:
         ("Scores", _SCORES.format(tolerance=f"{settings.tolerance_mm:g}")),
     ]
     if settings.has_curves:
-        best = _BEST if settings.protocol == "zero-shot" else ""
+        best = _BEST if settings.best_counts else ""
         entries.append(("Curves", _CURVES.format(clicks=settings.clicks) + best))
     if settings.baselines:
         entries.append(("Classical methods", _BASELINES))
@@ -123,7 +123,10 @@ _CURVES = (
     "the first to the last click, divided by their number (1 is perfect at once). Clicks to a goal count all clicks "
     "where it was never reached."
 )
-_BEST = " As in the paper, a curve holds the best Dice among the first clicks: it cannot fall."
+_BEST = (
+    " As in the paper, the answer with the best Dice among those clicks counts, in the curves (they cannot fall) as in "
+    "the tables."
+)
 _BASELINES = (
     "Region growing: confidence-connected (SimpleITK). Fast marching: fronts from object and background, slow at edges "
     "(SimpleITK). Random walker (scikit-image). They see the CT around the clicks as far and as finely as the model's "

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Protocol
 
 from VISTA3DLib import __version__
-from VISTA3DLib.errors import CancelledError, CheckpointError, DeviceError, OutputError, SettingsError, VISTA3DError
+from VISTA3DLib.errors import SettingsError, VISTA3DError
 from VISTA3DLib.evaluation.automatic_protocol import AutomaticProtocol
 from VISTA3DLib.evaluation.cases import CaseList, EvaluationCase, LoadedCase, load_case
+from VISTA3DLib.evaluation.class_scores import counted_rows
 from VISTA3DLib.evaluation.click_protocol import ClickProtocol
-from VISTA3DLib.evaluation.failures import EvaluationError, Failure
+from VISTA3DLib.evaluation.failures import STOPPING, EvaluationError, Failure
 from VISTA3DLib.evaluation.fold_models import FoldModels, UsedModel
 from VISTA3DLib.evaluation.masks import BoxedMask
 from VISTA3DLib.evaluation.metrics import compare_boxed
@@ -83,7 +84,7 @@ def run_cases(
                 store.save(case.id, keys[case.id], result)
             results[case.id] = replace(result, masks={})  # the masks of a whole data set need not fit into memory
             used.setdefault(models.key(case.fold), models.describe(case.fold))
-        except (CancelledError, CheckpointError, DeviceError, OutputError):
+        except STOPPING:
             raise
         except (VISTA3DError, MemoryError) as error:
             failures.append(Failure.of(case.id, error))
@@ -105,8 +106,9 @@ def run_cases(
 
 
 def case_key(case: EvaluationCase, models: FoldModels, settings: EvaluationSettings) -> str:
-    """Changes with everything that decides the result of a case: its files, the weights, the settings, the program."""
-    plain = [__version__, case.fingerprint, models.digest(case.fold), settings.to_dict()]
+    """Changes with everything that decides a case's result: its files, the weights, how they run, settings, program."""
+    runs_on = [models.runtime.device.type, models.runtime.precision]
+    plain = [__version__, case.fingerprint, models.digest(case.fold), runs_on, settings.to_dict()]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
@@ -124,6 +126,7 @@ def score_case(
     failures = [*loaded.notes, *small]
     rows: list[Row] = []
     masks: dict[int, BoxedMask] = {}
+    counted: dict[int, Row] = {}
     grid = loaded.volume.grid
     for answer in make_protocol(model, settings).predictions(loaded, progress, cancel):
         if isinstance(answer, Refusal):
@@ -138,9 +141,12 @@ def score_case(
             voxel_ml=grid.voxel_ml,
         )
         name = class_name(answer.class_id, loaded.names, model)
-        rows.append(Row.of(answer, scores, grid, case=case.id, dataset=case.dataset, class_name=name, fold=case.fold))
+        row = Row.of(answer, scores, grid, case=case.id, dataset=case.dataset, class_name=name, fold=case.fold)
+        rows.append(row)
         if answer.method == MODEL:
-            masks[answer.class_id] = answer.mask
+            (counted[answer.class_id],) = counted_rows((counted.get(answer.class_id, row), row), settings)
+            if counted[answer.class_id] is row:
+                masks[answer.class_id] = answer.mask
     return CaseResult(rows=tuple(rows), failures=tuple(failures), masks=masks)
 
 
@@ -164,7 +170,7 @@ def without_small(case: EvaluationCase, loaded: LoadedCase, min_ml: float) -> tu
         Failure(case=case.id, cause=f"Left out: {ml:.3g} ml.", kind="Note", class_id=i, fatal=False)
         for i, ml in small.items()
     )
-    return replace(loaded, truths={i: t for i, t in loaded.truths.items() if i not in small}), notes
+    return loaded.scoring(loaded.truths.keys() - small.keys()), notes
 
 
 def class_name(class_id: int, names: Mapping[int, str], model: Model) -> str:
@@ -180,11 +186,10 @@ def _result(
     progress: ProgressCallback | None,
     cancel: Cancel | None,
 ) -> CaseResult:
-    if settings.classes:
-        case = replace(case, class_ids=tuple(i for i in case.class_ids if i in settings.classes))
-    if not case.class_ids:
+    class_ids = [i for i in case.class_ids if i in (settings.classes or case.class_ids)]
+    if not class_ids:
         raise SettingsError("None of the classes to evaluate was annotated.", "Map them, or leave the case out.")
-    return score_case(case, load_case(case), model, settings, progress=progress, cancel=cancel)
+    return score_case(case, load_case(case).scoring(class_ids), model, settings, progress=progress, cancel=cancel)
 
 
 def _by(answer: Refusal, failure: Failure) -> str:

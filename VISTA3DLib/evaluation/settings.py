@@ -72,6 +72,19 @@ class EvaluationSettings:
         return self.protocol in {"clicks", "zero-shot"}
 
     @property
+    def best_counts(self) -> bool:
+        """Whether an object's answer with the best Dice counts (the paper's rule for unknown structures), not the last.
+
+        Everywhere: in the curves, the class table, the means and the pictures.
+        """
+        return self.protocol == "zero-shot"
+
+    @property
+    def asks_absent(self) -> bool:
+        """Whether classes that a case does not show are asked for, too: they cannot be clicked."""
+        return self.protocol in {"auto", "auto+point"}
+
+    @property
     def methods(self) -> tuple[str, ...]:
         """The model, then the baselines."""
         return (MODEL, *self.baselines)

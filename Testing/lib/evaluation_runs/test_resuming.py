@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from evaluation_lists import AUTO, CLICKS, rows_in, write_case
 
+from VISTA3DLib.devices import Runtime
 from VISTA3DLib.errors import CancelledError
 from VISTA3DLib.evaluation import run as run_module
+from VISTA3DLib.evaluation.cases import read_cases
 from VISTA3DLib.evaluation.evaluate import evaluate
+from VISTA3DLib.evaluation.fold_models import FoldModels
 from VISTA3DLib.progress import Cancel, Progress
 
 
@@ -66,6 +70,24 @@ def test_what_changed_is_computed_anew(
         damaged.write_bytes(b"PK\x03\x04 not really")
     evaluate(two_cases, out, AUTO, weights=weights.replace("fold0", "fold1"), worst=0)
     assert computed[5:] == ["a"]
+
+
+def test_a_result_is_not_reused_for_another_precision_or_kind_of_device(
+    two_cases: Path, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (case, _) = read_cases(two_cases).cases
+    runtimes = {
+        "fp32": Runtime(device=torch.device("cpu")),
+        "bf16": Runtime(device=torch.device("cpu"), precision="bf16"),
+        "gpu": Runtime(device=torch.device("cuda:0")),
+        "other gpu": Runtime(device=torch.device("cuda:1")),
+    }
+    keys = {}
+    for name, runtime in runtimes.items():
+        monkeypatch.setattr(FoldModels, "runtime", runtime)
+        keys[name] = run_module.case_key(case, FoldModels(weights), AUTO)
+    assert len(set(keys.values())) == 3
+    assert keys["gpu"] == keys["other gpu"]
 
 
 def test_cancelling_keeps_the_finished_cases_and_writes_no_report(
