@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from VISTA3DLib.consents import accept, is_accepted
 from VISTA3DLib.errors import CancelledError, DownloadError, LicenceError, OutputError
 from VISTA3DLib.progress import Cancel, ProgressCallback, ignore_progress
 from VISTA3DLib.transfer import DEFAULT_ENDPOINT, OTHER_MIRROR, SHA256, Meter, Source, watched
-from VISTA3DLib.weights import WeightsEntry, accept, is_accepted
+from VISTA3DLib.weights import WeightsEntry
 
 _READ_PIECE = 4 * 2**20  # bytes
 _LONGEST_TEXT = 200_000  # characters of a licence text

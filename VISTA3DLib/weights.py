@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -21,7 +20,6 @@ from urllib.request import url2pathname
 
 from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.errors import CheckpointError
-from VISTA3DLib.files.atomic import written_atomically
 from VISTA3DLib.settings import NetworkSettings, PercentileWindow
 
 ENDINGS = (".safetensors", ".pt", ".pth")
@@ -32,7 +30,6 @@ ASSUMED_CT = (
     "If it is the CT+MR model, name it as vista3d-ctmr=PATH."
 )
 _DATA = Path(__file__).parent / "data"
-_CONSENTS = "licences.json"  # in the config folder
 _LARGEST_HEADER = 100_000_000  # bytes; the limit of the format
 
 
@@ -241,26 +238,6 @@ def config_folder() -> Path:
     return _expanded(named) if named else _user_folder("XDG_CONFIG_HOME", ".config", "APPDATA")
 
 
-def is_accepted(entry: WeightsEntry) -> bool:
-    """Whether the licence needs no acceptance, or was accepted in its present form."""
-    accepted = _consents().get(entry.id)
-    known = isinstance(accepted, Mapping) and accepted.get("fingerprint") == entry.licence.fingerprint
-    return not entry.licence.must_accept or known
-
-
-def accept(entry: WeightsEntry) -> None:
-    """Remember, with the date, that the licence was accepted. Raises ``OutputError`` when that cannot be written."""
-    record = {
-        "licence": entry.licence.name,
-        "url": entry.licence.url,
-        "fingerprint": entry.licence.fingerprint,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-    text = json.dumps({"format": 1, "accepted": {**_consents(), entry.id: record}}, indent=2)
-    with written_atomically(config_folder() / _CONSENTS) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
 def read_header(path: Path) -> dict[str, Any]:
     """The header of a safetensors file: tensor names with dtype, shape and place, and ``__metadata__``.
 
@@ -394,12 +371,3 @@ def _user_folder(xdg: str, unix: str, windows: str) -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "vista3d"
     return Path(os.environ.get(xdg) or Path.home() / unix) / "vista3d"
-
-
-def _consents() -> dict[str, Any]:
-    """What was accepted before; a file that cannot be read counts as nothing, so that the person is asked again."""
-    try:
-        accepted = json.loads((config_folder() / _CONSENTS).read_text(encoding="utf-8"))["accepted"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}
-    return dict(accepted) if isinstance(accepted, Mapping) else {}

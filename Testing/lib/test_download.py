@@ -19,11 +19,12 @@ import huggingface_hub
 import pytest
 from hub_server import REVISION, HubServer, disk_of_one_mebibyte, forget_the_person, fresh_session, serving
 
+from VISTA3DLib.consents import is_accepted
 from VISTA3DLib.download import cached_path, download, expected_sha256, is_downloaded, licence_text
 from VISTA3DLib.errors import CancelledError, DownloadError, LicenceError
 from VISTA3DLib.progress import Cancel, Progress
 from VISTA3DLib.transfer import Source
-from VISTA3DLib.weights import Licence, Origin, WeightsEntry, is_accepted
+from VISTA3DLib.weights import Licence, Origin, WeightsEntry
 
 FILE = "vista3d_pretrained_model/model.safetensors"
 NAME = f"somebody/tiny/{FILE}"

@@ -16,17 +16,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from VISTA3DLib.classes import ClassCatalogue
+from VISTA3DLib.consents import accept, is_accepted
 from VISTA3DLib.errors import CheckpointError, ClassError, OutputError
 from VISTA3DLib.settings import HUWindow, NetworkSettings, PercentileWindow
 from VISTA3DLib.weights import (
     ASSUMED_CT,
     WeightsCatalogue,
-    accept,
     catalogue_of,
     config_folder,
     describe_file,
     find_weights,
-    is_accepted,
     models_folders,
     read_header,
 )

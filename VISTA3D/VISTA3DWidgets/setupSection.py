@@ -10,9 +10,10 @@ import qt
 import slicer
 from VISTA3DScene.workbench import State
 
+from VISTA3DLib.consents import is_accepted
 from VISTA3DLib.download import is_downloaded
 from VISTA3DLib.errors import VISTA3DError
-from VISTA3DLib.weights import WeightsCatalogue, WeightsEntry, find_weights, is_accepted
+from VISTA3DLib.weights import WeightsCatalogue, WeightsEntry, find_weights
 from VISTA3DWidgets.packageCheck import PackageCheck
 from VISTA3DWidgets.packages import installPackages, missingPackages
 from VISTA3DWidgets.part import CHOSEN, Part

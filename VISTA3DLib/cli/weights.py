@@ -67,8 +67,9 @@ def download_weights(
     cache_dir: CacheDir = None,
 ) -> None:
     """Show the licence of official weights, fetch them, and check what arrived."""
+    from VISTA3DLib.consents import is_accepted
     from VISTA3DLib.download import download, licence_text
-    from VISTA3DLib.weights import find_weights, is_accepted
+    from VISTA3DLib.weights import find_weights
 
     entry = find_weights(id)
     if entry.origin is not None and not is_accepted(entry):

@@ -65,9 +65,7 @@ class Trainer:
     ) -> None:
         self._about = dict(about or {})
         self._identity = run_identity(settings, data, network.state_dict(), network_settings)
-        self.network = network.to(runtime.device)
-        if runtime.device.type != "mps":
-            self.network = self.network.to(memory_format=torch.channels_last_3d)
+        self.network = network.to(runtime.device, memory_format=runtime.memory_format)
         self.network_settings, self.settings, self.data, self.runtime = network_settings, settings, data, runtime
         self.world = world or World()
         self._validate, self._progress, self._cancel = validate, progress, cancel
