@@ -208,17 +208,11 @@ def read_training_settings(path: Path) -> TrainingSettings:
     if not isinstance(document, dict):
         said = "is empty" if document is None else "has no fields"
         raise ReadError(f"The configuration {path} {said}.", "See docs/training.md for an example.")
-    values = dict(document)
-    values["stages"] = tuple(_read_stage(s) for s in values.get("stages") or ())
-    for name in ("data", "output", "cache"):
-        if values.get(name) is not None:
-            values[name] = base / str(values[name])
-    if values.get("pseudo_ids") is not None:
-        values["pseudo_ids"] = tuple(int(i) for i in values["pseudo_ids"])
-    for name in ("point_only", "single_piece"):
-        values[name] = tuple(int(i) for i in values.get(name) or ())
-    values["sets"] = {str(k): tuple(int(i) for i in ids) for k, ids in (values.get("sets") or {}).items()}
-    values["classes"] = {int(k): str(v) for k, v in (values.get("classes") or {}).items()}
+    try:
+        values = _converted(document, base)
+    except (TypeError, ValueError, AttributeError) as error:
+        fix = "See docs/training.md for the form of each field."
+        raise SettingsError(f"{path} has a field of another form than it should have: {error}.", fix) from error
     known = {f.name for f in fields(TrainingSettings)}
     unknown = sorted(set(values) - known)
     if unknown:
@@ -227,6 +221,26 @@ def read_training_settings(path: Path) -> TrainingSettings:
     if missing:
         raise SettingsError(f"{path} lacks {', '.join(missing)}.", "Add them.")
     return TrainingSettings(**values)
+
+
+def _converted(document: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """The values of a configuration as ``TrainingSettings`` has them; paths are relative to ``base``."""
+    values = dict(document)
+    values["stages"] = tuple(_read_stage(s) for s in values.get("stages") or ())
+    for name in ("data", "output", "cache"):
+        if values.get(name) is not None:
+            values[name] = base / str(values[name])
+    if values.get("pseudo_ids") is not None:
+        values["pseudo_ids"] = _ids(values["pseudo_ids"])
+    for name in ("point_only", "single_piece"):
+        values[name] = _ids(values.get(name) or ())
+    values["sets"] = {str(k): _ids(ids) for k, ids in (values.get("sets") or {}).items()}
+    values["classes"] = {int(k): str(v) for k, v in (values.get("classes") or {}).items()}
+    return values
+
+
+def _ids(plain: Any) -> tuple[int, ...]:
+    return tuple(int(i) for i in plain)
 
 
 def _read_stage(plain: Any) -> StageSettings:
