@@ -9,8 +9,10 @@ import torch
 
 from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.training.clicks import with_next_clicks
+from VISTA3DLib.training.implants import implanted
 from VISTA3DLib.training.joint import JointAnswer
 from VISTA3DLib.training.patches import Patch
+from VISTA3DLib.training.point_sampler import PointSampler
 from VISTA3DLib.training.prompts import ObjectPrompt, Prompts, assemble, choose_classes, class_target
 from VISTA3DLib.training.settings import StageSettings
 from VISTA3DLib.training.steps import PatchTrainer, StepResult, check_loss, patch_objects
@@ -25,8 +27,13 @@ class JointTrainer(PatchTrainer):
         # Drawn together, so that processes that wait for each other do equal work.
         use_classes = shared_rng.random() >= stage.drop_label_prob
         use_points = shared_rng.random() >= stage.drop_point_prob
-        classes = class_objects(patch, self._catalogue, stage, rng, self._point_only) if use_classes else None
-        points = click_objects(patch, self._catalogue, stage, rng) if use_points else None
+        mirror, implant = (p > 0 and shared_rng.random() < p for p in (stage.mirror_prob, stage.implant_prob))
+        if mirror or implant:
+            patch, points = unnamed_objects(patch, self._catalogue, stage, rng, mirror=mirror, implant=implant)
+            classes = None
+        else:
+            classes = class_objects(patch, self._catalogue, stage, rng, self._point_only) if use_classes else None
+            points = click_objects(patch, self._catalogue, stage, rng) if use_points else None
         if not self._world.any(classes is not None or points is not None):
             return None
         rounds = 1 if shared_rng.random() < stage.skip_iterations else stage.iterations
@@ -86,6 +93,30 @@ def class_objects(
                 for c in (*present, *absent)
             ]
     return assemble(objects, replace(stage, drop_label_prob=0.0, drop_point_prob=1.0), rng) if objects else None
+
+
+def unnamed_objects(
+    patch: Patch,
+    catalogue: ClassCatalogue,
+    stage: StageSettings,
+    rng: np.random.Generator,
+    *,
+    mirror: bool,
+    implant: bool,
+) -> tuple[Patch, Prompts | None]:
+    """The patch in a mirror or with masses in it, and clicks on what it shows, all of it without a name.
+
+    In a mirror right is left, and an organ with a mass in it is another organ: only as something new are they true.
+    """
+    if mirror:
+        patch = patch.mirrored([axis for axis in range(3) if rng.random() < 0.5])
+    if not implant:
+        return patch, click_objects(patch, catalogue, replace(stage, zero_shot_prob=1.0), rng)
+    found = implanted(patch.image, stage.max_objects, rng)
+    sampler = PointSampler(catalogue, stage.max_point, rng)
+    objects = [o for o in map(sampler.new_structure, found.masks) if o is not None and o.points]
+    by_points = replace(stage, drop_label_prob=1.0, drop_point_prob=0.0)
+    return replace(patch, image=found.image), assemble(objects, by_points, rng) if objects else None
 
 
 def click_objects(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,20 @@ class Patch:
     class_ids: tuple[int, ...]
     pseudo_ids: tuple[int, ...]
     reliable: bool
+
+    def mirrored(self, axes: Sequence[int]) -> Patch:
+        """The patch seen in a mirror along some of its axes (0 to 2)."""
+
+        def turned(values: torch.Tensor | None) -> torch.Tensor | None:
+            return None if values is None else torch.flip(values, [a - 3 for a in axes])
+
+        return replace(
+            self,
+            image=torch.flip(self.image, [a - 3 for a in axes]),
+            label=turned(self.label),
+            pseudo_label=turned(self.pseudo_label),
+            supervoxels=turned(self.supervoxels),
+        )
 
 
 class PrepareCase(Transform):

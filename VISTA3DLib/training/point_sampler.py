@@ -114,7 +114,7 @@ class PointSampler:
         if not candidates:
             return None
         wanted = (supervoxels == int(self._rng.choice(candidates))) & (label == 0)
-        return self._new_structure(wanted)
+        return self.new_structure(wanted)
 
     def random_supervoxel(self, label: torch.Tensor, supervoxels: torch.Tensor) -> ObjectPrompt | None:
         """Any supervoxel, together with every labelled structure of which it covers more than a tenth."""
@@ -127,9 +127,10 @@ class PointSampler:
             structure = label == class_id
             if class_id > 0 and int((structure & wanted).sum()) > 0.1 * int(structure.sum()):
                 wanted = wanted | structure
-        return self._new_structure(wanted)
+        return self.new_structure(wanted)
 
-    def _new_structure(self, wanted: torch.Tensor) -> ObjectPrompt | None:
+    def new_structure(self, wanted: torch.Tensor) -> ObjectPrompt | None:
+        """Any mask (*window, bool) as a structure that the model does not know."""
         positive, negative = point_counts(self._max_point, self._rng)
         inside = sample_voxels(inner(wanted), positive, self._rng)
         outside = sample_voxels(within_border(~wanted), negative, self._rng)

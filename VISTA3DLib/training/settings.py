@@ -15,6 +15,7 @@ from VISTA3DLib.geometry import Index3
 Branch = Literal["none", "automatic", "point"]
 LabelKind = Literal["label", "pseudo_label"]
 OptimiserKind = Literal["adamw", "muon"]
+_JOINT_ONLY = ("mirror_prob", "implant_prob")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class StageSettings:
     use cases without manual label. ``absent_weight``: of the cross entropy of classes that are not in the patch
     (``ObjectLoss``). ``background_crops``: share of patches that are centred on background; None: as often as on any
     one class. ``optimiser``: the paper's AdamW, or ``Muon``, which needs fewer steps from random weights.
+    ``mirror_prob`` and ``implant_prob``, of joint stages: how often a patch is mirrored, and how often synthetic masses
+    are put into it (``implants``). Such patches are asked by points alone, for structures without a name.
     """
 
     name: str
@@ -59,11 +62,18 @@ class StageSettings:
     absent_weight: float = 1.0
     background_crops: float | None = None
     optimiser: OptimiserKind = "adamw"
+    mirror_prob: float = 0.0
+    implant_prob: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("drop_label_prob", "drop_point_prob", "skip_iterations", "zero_shot_prob"):
+        for name in ("drop_label_prob", "drop_point_prob", "skip_iterations", "zero_shot_prob", *_JOINT_ONLY):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SettingsError(f"{name} of stage {self.name} is {getattr(self, name)}.", "Give 0 to 1.")
+        if not self.joint and (self.mirror_prob or self.implant_prob):
+            raise SettingsError(
+                f"Stage {self.name} mirrors patches or puts masses into them, which only joint stages do.",
+                "Use joint, or leave mirror_prob and implant_prob out.",
+            )
         for name in ("epochs", "iterations", "patches_per_case", "validate_every", "max_point", "max_objects"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} of stage {self.name} is {getattr(self, name)}.", "Give 1 or more.")
