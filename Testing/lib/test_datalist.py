@@ -79,6 +79,14 @@ def test_a_case_says_which_labels_it_was_annotated_for(a_folder: Path) -> None:
     assert data.class_ids_of(data.training[0]) == (3,)
 
 
+def test_what_only_held_back_cases_show_is_not_taught(a_folder: Path) -> None:
+    labelled = {"image": "a.nii.gz", "label": "a_label.nii.gz"}
+    entries = [{**labelled, "annotated": [9], "fold": 0}, {**labelled, "id": "b", "annotated": [7], "fold": 1}]
+    data = read_datalist(a_list(a_folder, training=entries))
+    assert trained_ids(data) == (1, 3)
+    assert trained_ids(data, fold=0) == (1,)
+
+
 def test_what_cannot_be_in_a_case_is_asked_for_but_never_taught_as_a_class(a_folder: Path) -> None:
     of_case = [
         {"image": "a.nii.gz", "label": "a_label.nii.gz", "absent": [5, 14]},
@@ -253,6 +261,8 @@ def test_trained_catalogues_name_new_classes_and_hide_what_was_not_trained() -> 
     assert kept[140].terminology.type.meaning != "Anatomical Structure"
     with pytest.raises(ClassError, match="spleen"):
         trained_catalogue(CATALOGUE, [3], {3: "milt"})
+    same = trained_catalogue(CATALOGUE, [3], {3: CATALOGUE[3].name})  # weights that were taught it are taught again
+    assert same[3].name == CATALOGUE[3].name
 
 
 def test_a_configuration_changes_the_papers_stages(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def trained_catalogue(
     """
     wanted = tuple(dict.fromkeys(class_ids))
     names = dict(new_names or {})
-    taken = [i for i in names if i in base]
+    taken = [i for i, name in names.items() if i in base and name != base[i].name]
     if taken:
         raise ClassError(
             f"The id {taken[0]} is {base[taken[0]].name!r} already and cannot be named {names[taken[0]]!r}.",

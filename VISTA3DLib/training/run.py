@@ -59,14 +59,15 @@ def with_phantoms(
     cases = write_phantom_cases(folder, settings.phantoms, spacing=float(spacing[0]), progress=progress, cancel=cancel)
     mapping = phantom_mapping()
     # A phantom is labelled completely: no other class that the list teaches is in it.
-    others = tuple(i for i in trained_ids(data) if i not in mapping.to_global and i not in settings.point_only)
+    taught = trained_ids(data, settings.fold)
+    others = tuple(i for i in taught if i not in mapping.to_global and i not in settings.point_only)
     complete = tuple(replace(c, absent=others) for c in cases)
     return replace(data, training=(*data.training, *complete), mappings={**data.mappings, DATASET: mapping})
 
 
 def start_network(settings: TrainingSettings, data: DataList) -> tuple[VISTA3D, NetworkSettings]:
     """The network to begin with, and its settings with the catalogue that it will have after training."""
-    trained = [i for i in trained_ids(data) if i not in settings.point_only]
+    trained = [i for i in trained_ids(data, settings.fold) if i not in settings.point_only]
     if settings.start is not None:
         network, found = load_weights(settings.start)
         catalogue = trained_catalogue(found.catalogue, trained, settings.classes, keep_base=True)
@@ -89,6 +90,6 @@ def _with_choices(catalogue: ClassCatalogue, settings: TrainingSettings) -> Clas
     return replace(catalogue, sets={**catalogue.sets, **settings.sets}, single_piece=single)
 
 
-def trained_ids(data: DataList) -> tuple[int, ...]:
-    """Every class id that some training case was annotated for, in order."""
-    return tuple(sorted({i for c in data.training for i in data.annotated_ids_of(c)}))
+def trained_ids(data: DataList, fold: int | None = None) -> tuple[int, ...]:
+    """Every class id that some training case was annotated for, in order; ``fold`` is held back and does not count."""
+    return tuple(sorted({i for c in data.split(fold)[0] for i in data.annotated_ids_of(c)}))
