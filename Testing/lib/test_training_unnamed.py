@@ -21,6 +21,7 @@ from VISTA3DLib.training.implants import implanted
 from VISTA3DLib.training.joint import JointForward
 from VISTA3DLib.training.joint_steps import JointTrainer, unnamed_objects
 from VISTA3DLib.training.patches import Patch
+from VISTA3DLib.training.point_sampler import PointSampler
 from VISTA3DLib.training.prompts import ZERO_SHOT_SHIFT
 from VISTA3DLib.training.settings import STAGES
 
@@ -157,3 +158,12 @@ def test_only_joint_stages_mirror_and_implant() -> None:
         replace(STAGES["point"], implant_prob=0.2)
     with pytest.raises(SettingsError, match="mirror_prob"):
         replace(STAGE, mirror_prob=1.5)
+
+
+@given(seeds)
+def test_central_points_lie_deep_in_the_object(seed: int) -> None:
+    target = torch.zeros(WINDOW, dtype=torch.bool)
+    target[4:25, 9:30, 8:29] = True  # 21 voxels wide: the middle is 11 deep
+    sampler = PointSampler(CATALOGUE, 3, np.random.default_rng(seed), central_prob=1.0)
+    first = sampler.regular(1, target).points[0]
+    assert all(abs(p - m) <= 3 for p, m in zip(first, (14, 19, 18), strict=True))

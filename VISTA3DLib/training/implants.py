@@ -23,7 +23,7 @@ from VISTA3DLib.components import label_components
 _FAT, _MUSCLE, _BONE = 0.41, 0.47, 0.60
 _CONTRAST = (0.006, 0.04)  # of the mass against its surroundings: 12 to 80 HU
 _TEXTURE = 0.01
-_RADIUS = (4.0, 20.0)  # voxels, of a window of 64
+_RADIUS = (6.0, 28.0)  # voxels, of a window of 64
 _WITHIN_MUSCLE = 0.5  # how often fat is spared
 _LEAST = 60  # voxels: smaller ones are no object to click on
 
@@ -65,7 +65,7 @@ def _shape(image: FloatArray, taken: BoolArray, rng: np.random.Generator) -> Boo
     if not len(places):
         return None
     middle = places[rng.integers(len(places))]
-    radius = float(np.exp(rng.uniform(*np.log(_RADIUS)))) * min(image.shape) / 64.0
+    radius = float(rng.uniform(*_RADIUS)) * min(image.shape) / 64.0
     inside = tissue & (_distance(image.shape, middle, radius, rng) < 1.0)
     pieces = label_components(ndimage.binary_opening(inside))
     own = pieces[tuple(middle)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch.nn import functional as F
 
 from VISTA3DLib.classes import ClassCatalogue
@@ -44,8 +45,10 @@ class PointSampler:
         max_point: int,
         rng: np.random.Generator,
         modes: SamplerModes | None = None,
+        *,
+        central_prob: float = 0.0,
     ) -> None:
-        self._catalogue, self._max_point, self._rng = catalogue, max_point, rng
+        self._catalogue, self._max_point, self._rng, self._central = catalogue, max_point, rng, central_prob
         self._modes = modes or SamplerModes()
 
     def regular(self, class_id: int, target: torch.Tensor, *, manual: bool = True) -> ObjectPrompt:
@@ -53,7 +56,7 @@ class PointSampler:
         if not bool(target.any()):
             return ObjectPrompt(class_id=class_id, target=target, manual=manual)
         positive, negative = point_counts(self._max_point, self._rng)
-        inside = sample_voxels(inner(target), positive, self._rng)
+        inside = self._inside(target, positive)
         outside = sample_voxels(within_border(~target), negative, self._rng)
         return self._with_points(class_id, target, inside, outside, zero_shot=False, manual=manual)
 
@@ -86,7 +89,7 @@ class PointSampler:
         wanted, excluded = (part, target & ~part) if only_part else (target & ~part, part)
         zero_shot = only_part or self._rng.random() < 0.5
         positive, negative = point_counts(self._max_point, self._rng)
-        inside = sample_voxels(inner(wanted), positive, self._rng)
+        inside = self._inside(wanted, positive)
         outside = sample_voxels(inner(excluded), max(negative, 1), self._rng)
         return self._with_points(class_id, wanted, inside, outside, zero_shot=zero_shot, manual=False)
 
@@ -132,10 +135,16 @@ class PointSampler:
     def new_structure(self, wanted: torch.Tensor) -> ObjectPrompt | None:
         """Any mask (*window, bool) as a structure that the model does not know."""
         positive, negative = point_counts(self._max_point, self._rng)
-        inside = sample_voxels(inner(wanted), positive, self._rng)
+        inside = self._inside(wanted, positive)
         outside = sample_voxels(within_border(~wanted), negative, self._rng)
         new_id = self._catalogue.last_supported + 1
         return self._with_points(new_id, wanted, inside, outside, zero_shot=True, manual=False)
+
+    def _inside(self, target: torch.Tensor, count: int) -> tuple[tuple[float, float, float], ...]:
+        """Positive points; the first, as often as ``central_prob`` says, where a person would click: in the middle."""
+        central = self._central > 0 and self._rng.random() < self._central
+        first = sample_voxels(middle(target), 1, self._rng) if central else ()
+        return first + sample_voxels(inner(target), count - len(first), self._rng)
 
     def _part_of(self, target: torch.Tensor, supervoxels: torch.Tensor) -> torch.Tensor | None:
         volume = int(target.sum())
@@ -173,6 +182,14 @@ def inner(mask: torch.Tensor) -> torch.Tensor:
         if bool(candidate.any()):
             return candidate
     return mask
+
+
+def middle(mask: torch.Tensor) -> torch.Tensor:
+    """The deep part of a mask: at least three quarters as far from its surface as its deepest voxel is."""
+    if not bool(mask.any()):
+        return mask
+    depth = torch.from_numpy(ndimage.distance_transform_edt(mask.numpy()))
+    return mask & (depth >= 0.75 * depth.max())
 
 
 def eroded(mask: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,15 @@ from VISTA3DLib.geometry import Index3
 Branch = Literal["none", "automatic", "point"]
 LabelKind = Literal["label", "pseudo_label"]
 OptimiserKind = Literal["adamw", "muon"]
-_JOINT_ONLY = ("mirror_prob", "implant_prob")
+_PROBABILITIES = (
+    "drop_label_prob",
+    "drop_point_prob",
+    "skip_iterations",
+    "zero_shot_prob",
+    "mirror_prob",
+    "implant_prob",
+    "central_prob",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +40,7 @@ class StageSettings:
     one class. ``optimiser``: the paper's AdamW, or ``Muon``, which needs fewer steps from random weights.
     ``mirror_prob`` and ``implant_prob``, of joint stages: how often a patch is mirrored, and how often synthetic masses
     are put into it (``implants``). Such patches are asked by points alone, for structures without a name.
+    ``central_prob``: how often the first positive point lies in the middle of its object, not anywhere in it.
     """
 
     name: str
@@ -64,9 +73,10 @@ class StageSettings:
     optimiser: OptimiserKind = "adamw"
     mirror_prob: float = 0.0
     implant_prob: float = 0.0
+    central_prob: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("drop_label_prob", "drop_point_prob", "skip_iterations", "zero_shot_prob", *_JOINT_ONLY):
+        for name in _PROBABILITIES:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SettingsError(f"{name} of stage {self.name} is {getattr(self, name)}.", "Give 0 to 1.")
         if not self.joint and (self.mirror_prob or self.implant_prob):

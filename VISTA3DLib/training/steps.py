@@ -31,7 +31,7 @@ def patch_objects(
     Classes of ``point_only`` are left out where class prompts are used.
     """
     by_points = stage.drop_label_prob == 1.0
-    sampler = PointSampler(catalogue, stage.max_point, rng)
+    sampler = PointSampler(catalogue, stage.max_point, rng, central_prob=stage.central_prob)
     objects: list[ObjectPrompt] = []
     sources = [(patch.label, patch.class_ids, True)]
     if stage.pseudo_labels:
