@@ -286,8 +286,8 @@ def test_a_phantom_counts_as_free_of_every_class_that_it_does_not_have(a_datalis
     head = DataList(
         name="head", training=(case,), mappings={"default": LabelMapping(pairs=((1, 121), (2, 134), (3, 138)))}
     )
-    settings = replace(
-        settings_for(a_datalist, tmp_path, QUICK), phantoms=1, network={"spacing": [24.0] * 3}, point_only=(138,)
+    settings = settings_for(
+        a_datalist, tmp_path, QUICK, fold=None, phantoms=1, network={"spacing": [24.0] * 3}, point_only=(138,)
     )
     phantom = with_phantoms(head, settings, None, None)
     ids = phantom.class_ids_of(phantom.training[-1])

@@ -2,8 +2,8 @@
 
 A network of few cases learns its lesions by heart (``docs/training.md``); of masses that are never the same twice it
 can learn only what a mass is. Shapes are ellipsoids with smooth bulges, cut to the tissue around them, as tumours of
-soft tissue stop at bone and air and often at fat. Inside, the tissue is replaced by another mean with a texture of its
-own; the CT's noise stays.
+soft tissue stop at bone and air and often at fat; what a mass encloses belongs to it. Inside, the tissue is replaced by
+another mean with a texture of its own; the CT's noise stays.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def unnamed_objects(
         return patch, click_objects(patch, catalogue, replace(stage, zero_shot_prob=1.0), rng)
     found = implanted(patch.image, stage.max_objects, rng)
     sampler = PointSampler(catalogue, stage.max_point, rng, central_prob=stage.central_prob)
-    objects = [o for o in map(sampler.new_structure, found.masks) if o is not None and o.points]
+    objects = [sampler.new_structure(mask) for mask in found.masks]
     by_points = replace(stage, drop_label_prob=1.0, drop_point_prob=0.0)
     return replace(patch, image=found.image), assemble(objects, by_points, rng) if objects else None
 

@@ -63,13 +63,14 @@ class Patch:
 
     def mirrored(self, axes: Sequence[int]) -> Patch:
         """The patch seen in a mirror along some of its axes (0 to 2)."""
+        from_the_end = [axis - 3 for axis in axes]  # images have a channel before the axes
 
         def turned(values: torch.Tensor | None) -> torch.Tensor | None:
-            return None if values is None else torch.flip(values, [a - 3 for a in axes])
+            return None if values is None else torch.flip(values, from_the_end)
 
         return replace(
             self,
-            image=torch.flip(self.image, [a - 3 for a in axes]),
+            image=torch.flip(self.image, from_the_end),
             label=turned(self.label),
             pseudo_label=turned(self.pseudo_label),
             supervoxels=turned(self.supervoxels),

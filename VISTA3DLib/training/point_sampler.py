@@ -132,7 +132,7 @@ class PointSampler:
                 wanted = wanted | structure
         return self.new_structure(wanted)
 
-    def new_structure(self, wanted: torch.Tensor) -> ObjectPrompt | None:
+    def new_structure(self, wanted: torch.Tensor) -> ObjectPrompt:
         """Any mask (*window, bool) as a structure that the model does not know."""
         positive, negative = point_counts(self._max_point, self._rng)
         inside = self._inside(wanted, positive)

@@ -92,5 +92,4 @@ def _with_choices(catalogue: ClassCatalogue, settings: TrainingSettings) -> Clas
 
 def trained_ids(data: DataList, fold: int | None = None) -> tuple[int, ...]:
     """Every class id that some training case was annotated for, in order; ``fold`` is held back and does not count."""
-    taught = [c for c in data.training if fold is None or c.fold != fold]
-    return tuple(sorted({i for c in taught for i in data.annotated_ids_of(c)}))
+    return tuple(sorted({i for c in data.split(fold)[0] for i in data.annotated_ids_of(c)}))
