@@ -289,7 +289,7 @@ def test_a_configuration_changes_the_papers_stages(tmp_path: Path) -> None:
         ({"name": "x", "data": "d", "output": "o", "stages": []}, "no stages"),
         ({"name": "x", "data": "d", "output": "o", "stages": ["point"], "sets": {"mine": 3}}, "another form"),
         ({"name": "x", "data": "d", "output": "o", "stages": ["point"], "single_piece": ["jaw"]}, "another form"),
-        ({"name": "x", "data": "d", "output": "o", "stages": [{"use": "point", "epochs": "many"}]}, "another form"),
+        ({"name": "x", "data": "d", "output": "o", "stages": [{"use": "point", "epochs": "many"}]}, "epochs is 'many'"),
         ({"name": "x", "stages": ["point"]}, "lacks data"),
         ({"name": "x", "data": "d", "output": "o", "stages": ["point"], "speed": 9}, "speed"),
     ],

@@ -82,6 +82,15 @@ def test_a_mass_changes_the_image_where_it_is_and_nothing_far_from_it(seed: int)
     assert not changed[~ndimage.binary_dilation(mask, np.ones((3, 3, 3)), iterations=5)].any()
 
 
+def test_masses_are_brighter_or_darker_than_what_they_replace() -> None:
+    before, shifts = a_patch().image, []
+    for seed in range(20):
+        found = implanted(before, 1, np.random.default_rng(seed))
+        shifts += [float(found.image[0][m].median() - before[0][m].median()) for m in found.masks]
+    assert min(shifts) < 0 < max(shifts)
+    assert np.median(np.abs(shifts)) > 0.008  # 16 HU
+
+
 def test_masses_differ_from_draw_to_draw_and_repeat_with_the_seed() -> None:
     first, again, other = (implanted(a_patch().image, 2, np.random.default_rng(seed)).image for seed in (5, 5, 6))
     assert torch.equal(first, again)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, get_args
 
 import yaml
@@ -274,4 +275,7 @@ def _read_stage(plain: Any) -> StageSettings:
         raise SettingsError(f"Stage {use} has unknown fields: {', '.join(unknown)}.", f"Known: {', '.join(known)}.")
     if values.get("window") is not None:
         values["window"] = tuple(int(n) for n in values["window"])
+    for name, value in values.items():  # YAML reads 1e-3 as text, too: it wants 1.0e-3
+        if isinstance(getattr(STAGES[use], name), (int, float)) and not isinstance(value, (int, float, NoneType)):
+            raise ValueError(f"{name} is {value!r}, which is no number")
     return replace(STAGES[use], **values)
