@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import stat
 import struct
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -183,10 +184,13 @@ def save_checkpoint(
     tensors = {k: v.detach().to("cpu", dtype).contiguous() for k, v in network.state_dict().items()}
     text = json.dumps({"settings": settings.to_dict(), "metadata": dict(metadata or {})})
     with written_atomically(path) as temporary:
+        temporary.touch()  # with the rights that new files have here: safetensors writes for the owner alone
+        rights = stat.S_IMODE(temporary.stat().st_mode)
         try:
             save_file(tensors, temporary, metadata={"format": "pt", SETTINGS_KEY: text})
         except SafetensorError as error:  # its own wrapping of the file system's errors
             raise OSError(str(error)) from error
+        temporary.chmod(rights)
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -256,3 +256,12 @@ class TestFullNetwork:
             assert torch.equal(loaded(image, class_vector=classes), network(image, class_vector=classes))
             clicked = [n(image, point_coords=points, point_labels=labels) for n in (loaded, network)]
         assert torch.equal(*clicked)
+
+
+def test_weights_have_the_rights_of_any_new_file(
+    network: VISTA3D, tiny_settings: NetworkSettings, tmp_path: Path
+) -> None:
+    plain = tmp_path / "plain"
+    plain.touch()
+    save_checkpoint(tmp_path / "w.safetensors", network, tiny_settings)
+    assert (tmp_path / "w.safetensors").stat().st_mode == plain.stat().st_mode
