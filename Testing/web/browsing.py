@@ -231,6 +231,10 @@ class Screen:
         data = self.area(view).screenshot(timeout=PATIENCE)
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), dtype=np.int16)
 
+    def brightness(self, view: str) -> float:
+        """The mean of what a view shows, 0 to 255; 0 while there is no picture."""
+        return float(self.picture(view)[40:].mean())
+
     def coloured(self, view: str) -> npt.NDArray[np.bool_]:
         """The pixels of a view that are not grey: segments and points over the CT."""
         picture = self.picture(view)
@@ -297,6 +301,7 @@ class Screen:
         for name, value in (("live", True), ("preview_enabled", False), ("smooth", False)):
             self.trigger("option", name, value)
         self.trigger("set_policy", "KEEP_OTHERS")
+        self.trigger("set_window", "soft")
         self.remove_segments()
         for message in self.state("messages"):
             self.trigger("close_message", message["n"])

@@ -200,18 +200,15 @@ def test_layouts_show_the_views_they_name(torso: ViewerProcess, screen: Screen, 
 def test_windows_change_how_the_ct_looks(torso: ViewerProcess, screen: Screen) -> None:
     screen.open_fresh(torso.address)
     select = screen.page.get_by_label("Window", exact=True)
-
-    def brightness() -> float:
-        return float(screen.picture("axial")[40:].mean())
-
-    soft = brightness()
+    screen.until(lambda: screen.brightness("axial") > 1.0, "a picture")
+    soft = screen.brightness("axial")
     select.select_option("Lung")
     screen.wait("s.window_name === 'lung'")
-    screen.until(lambda: brightness() > 1.2 * soft, "lung brighter than soft tissue")
-    lung = brightness()
+    screen.until(lambda: screen.brightness("axial") > 1.2 * soft, "lung brighter than soft tissue")
+    lung = screen.brightness("axial")
     select.select_option("Bone")
     screen.wait("s.window_name === 'bone'")
-    screen.until(lambda: brightness() < 0.8 * lung, "bone darker than lung")
+    screen.until(lambda: screen.brightness("axial") < 0.8 * lung, "bone darker than lung")
     select.select_option("Own")
     screen.page.get_by_label("Width of the window in HU").fill("1000")
     screen.page.get_by_label("Width of the window in HU").press("Enter")

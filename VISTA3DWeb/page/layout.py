@@ -24,7 +24,7 @@ def build_page(server: Any, layouts: LayoutManager) -> None:
     server.enable_module(
         {
             "serve": {"vista3d": str(STATIC)},
-            "scripts": ["vista3d/viewer.js", "vista3d/clicks.js"],
+            "scripts": ["vista3d/viewer.js", "vista3d/clicks.js", "vista3d/pictures.js"],
             "styles": ["vista3d/viewer.css"],
         }
     )
