@@ -118,7 +118,7 @@ def test_a_mirror_turns_image_and_maps_alike_and_twice_is_once_more(axes: set[in
 
 @given(seeds)
 def test_what_a_mirror_shows_is_asked_for_without_its_name(seed: int) -> None:
-    patch, asked = unnamed_objects(a_patch(), CATALOGUE, STAGE, np.random.default_rng(seed), mirror=True, implant=False)
+    patch, asked = unnamed_objects(a_patch(), CATALOGUE, STAGE, np.random.default_rng(seed), "labels", mirror=True)
     assert asked is not None
     assert patch.label is not None
     assert asked.class_ids is None
@@ -134,7 +134,7 @@ def test_what_a_mirror_shows_is_asked_for_without_its_name(seed: int) -> None:
 @given(seeds)
 def test_masses_are_what_is_asked_for_where_they_are(seed: int) -> None:
     was = a_patch()
-    patch, asked = unnamed_objects(was, CATALOGUE, STAGE, np.random.default_rng(seed), mirror=False, implant=True)
+    patch, asked = unnamed_objects(was, CATALOGUE, STAGE, np.random.default_rng(seed), "masses", mirror=False)
     if asked is None:
         assert torch.equal(patch.image, was.image)
         return
@@ -145,7 +145,8 @@ def test_masses_are_what_is_asked_for_where_they_are(seed: int) -> None:
         assert changed[target].float().mean() > 0.9
 
 
-def test_a_joint_stage_of_mirrors_and_masses_trains_by_clicks_alone() -> None:
+@pytest.mark.parametrize("drawn", ["implant_prob", "piece_prob"])
+def test_a_joint_stage_of_what_has_no_name_trains_by_clicks_alone(drawn: str) -> None:
     network_settings = NetworkSettings(filters=8, blocks_down=(1, 1), window=WINDOW, spacing=(3.0, 3.0, 3.0))
     network = seeded_network(network_settings, 3).train()
     joint, seen = JointForward(network), []
@@ -154,7 +155,7 @@ def test_a_joint_stage_of_mirrors_and_masses_trains_by_clicks_alone() -> None:
         seen.append(class_ids)
         return joint(image, class_ids, *rest)
 
-    stage = replace(STAGE, mirror_prob=0.5, implant_prob=1.0, drop_point_prob=1.0)
+    stage = replace(STAGE, **{"mirror_prob": 0.5, drawn: 1.0}, drop_point_prob=1.0)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3)
     trainer = JointTrainer(watching, optimiser, CATALOGUE, stage, Runtime(device=torch.device("cpu")), World())
     results = [trainer.train_on(a_patch(), *(np.random.default_rng(seed) for _ in range(2))) for seed in range(4)]
@@ -162,9 +163,10 @@ def test_a_joint_stage_of_mirrors_and_masses_trains_by_clicks_alone() -> None:
     assert set(seen) == {None}
 
 
-def test_only_joint_stages_mirror_and_implant() -> None:
+@pytest.mark.parametrize("name", ["mirror_prob", "implant_prob", "piece_prob"])
+def test_only_joint_stages_ask_for_what_has_no_name(name: str) -> None:
     with pytest.raises(SettingsError, match="only joint stages"):
-        replace(STAGES["point"], implant_prob=0.2)
+        replace(STAGES["point"], **{name: 0.2})
     with pytest.raises(SettingsError, match="mirror_prob"):
         replace(STAGE, mirror_prob=1.5)
 

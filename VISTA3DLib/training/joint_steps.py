@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,10 +13,13 @@ from VISTA3DLib.training.clicks import with_next_clicks
 from VISTA3DLib.training.implants import implanted
 from VISTA3DLib.training.joint import JointAnswer
 from VISTA3DLib.training.patches import Patch
+from VISTA3DLib.training.pieces import visible_pieces
 from VISTA3DLib.training.point_sampler import PointSampler
 from VISTA3DLib.training.prompts import ObjectPrompt, Prompts, assemble, choose_classes, class_target
 from VISTA3DLib.training.settings import StageSettings
 from VISTA3DLib.training.steps import PatchTrainer, StepResult, check_loss, patch_objects
+
+Source = Literal["labels", "masses", "pieces"]
 
 
 class JointTrainer(PatchTrainer):
@@ -27,9 +31,11 @@ class JointTrainer(PatchTrainer):
         # Drawn together, so that processes that wait for each other do equal work.
         use_classes = shared_rng.random() >= stage.drop_label_prob
         use_points = shared_rng.random() >= stage.drop_point_prob
-        mirror, implant = (p > 0 and shared_rng.random() < p for p in (stage.mirror_prob, stage.implant_prob))
-        if mirror or implant:
-            patch, points = unnamed_objects(patch, self._catalogue, stage, rng, mirror=mirror, implant=implant)
+        chances = (stage.mirror_prob, stage.implant_prob, stage.piece_prob)
+        mirror, implant, piece = (p > 0 and shared_rng.random() < p for p in chances)
+        if mirror or implant or piece:
+            source: Source = "masses" if implant else "pieces" if piece else "labels"
+            patch, points = unnamed_objects(patch, self._catalogue, stage, rng, source, mirror=mirror)
             classes = None
         else:
             classes = class_objects(patch, self._catalogue, stage, rng, self._point_only) if use_classes else None
@@ -100,23 +106,28 @@ def unnamed_objects(
     catalogue: ClassCatalogue,
     stage: StageSettings,
     rng: np.random.Generator,
+    source: Source,
     *,
     mirror: bool,
-    implant: bool,
 ) -> tuple[Patch, Prompts | None]:
-    """The patch in a mirror or with masses in it, and clicks on what it shows, all of it without a name.
+    """The patch, in a mirror or with masses in it, and clicks on what it shows, all of it without a name.
 
-    In a mirror right is left, and an organ with a mass in it is another organ: only as something new are they true.
+    In a mirror right is left, an organ with a mass in it is another organ, and a piece that one can see may be half of
+    one: only as something new are they true.
     """
     if mirror:
         patch = patch.mirrored([axis for axis in range(3) if rng.random() < 0.5])
-    if not implant:
+    if source == "labels":
         return patch, click_objects(patch, catalogue, replace(stage, zero_shot_prob=1.0), rng)
-    found = implanted(patch.image, stage.max_objects, rng)
+    if source == "masses":
+        found = implanted(patch.image, stage.max_objects, rng)
+        patch, masks = replace(patch, image=found.image), found.masks
+    else:
+        masks = visible_pieces(patch.image, stage.max_objects, rng)
     sampler = PointSampler(catalogue, stage.max_point, rng, central_prob=stage.central_prob)
-    objects = [sampler.new_structure(mask) for mask in found.masks]
+    objects = [sampler.new_structure(mask) for mask in masks]
     by_points = replace(stage, drop_label_prob=1.0, drop_point_prob=0.0)
-    return replace(patch, image=found.image), assemble(objects, by_points, rng) if objects else None
+    return patch, assemble(objects, by_points, rng) if objects else None
 
 
 def click_objects(

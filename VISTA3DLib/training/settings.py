@@ -23,6 +23,7 @@ _PROBABILITIES = (
     "zero_shot_prob",
     "mirror_prob",
     "implant_prob",
+    "piece_prob",
     "central_prob",
 )
 
@@ -39,8 +40,9 @@ class StageSettings:
     use cases without manual label. ``absent_weight``: of the cross entropy of classes that are not in the patch
     (``ObjectLoss``). ``background_crops``: share of patches that are centred on background; None: as often as on any
     one class. ``optimiser``: the paper's AdamW, or ``Muon``, which needs fewer steps from random weights.
-    ``mirror_prob`` and ``implant_prob``, of joint stages: how often a patch is mirrored, and how often synthetic masses
-    are put into it (``implants``). Such patches are asked by points alone, for structures without a name.
+    ``mirror_prob``, ``implant_prob`` and ``piece_prob``, of joint stages: how often a patch is mirrored, synthetic
+    masses are put into it (``implants``), or bones and soft organs are found in it by their borders (``pieces``). Such
+    patches are asked by points alone, for structures without a name.
     ``central_prob``: how often the first positive point lies in the middle of its object, not anywhere in it.
     """
 
@@ -74,16 +76,17 @@ class StageSettings:
     optimiser: OptimiserKind = "adamw"
     mirror_prob: float = 0.0
     implant_prob: float = 0.0
+    piece_prob: float = 0.0
     central_prob: float = 0.0
 
     def __post_init__(self) -> None:
         for name in _PROBABILITIES:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SettingsError(f"{name} of stage {self.name} is {getattr(self, name)}.", "Give 0 to 1.")
-        if not self.joint and (self.mirror_prob or self.implant_prob):
+        if not self.joint and (self.mirror_prob or self.implant_prob or self.piece_prob):
             raise SettingsError(
-                f"Stage {self.name} mirrors patches or puts masses into them, which only joint stages do.",
-                "Use joint, or leave mirror_prob and implant_prob out.",
+                f"Stage {self.name} mirrors patches, puts masses into them or finds pieces: only joint stages do.",
+                "Use joint, or leave mirror_prob, implant_prob and piece_prob out.",
             )
         for name in ("epochs", "iterations", "patches_per_case", "validate_every", "max_point", "max_objects"):
             if getattr(self, name) < 1:
