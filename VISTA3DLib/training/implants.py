@@ -17,6 +17,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from VISTA3DLib.components import label_components
+from VISTA3DLib.results import BoolArray
 
 # Of the image as the network sees it (0..1, 2,017 HU wide): fat starts at the first, muscle at the second, bone at the
 # third.
@@ -28,7 +29,6 @@ _WITHIN_MUSCLE = 0.5  # how often fat is spared
 _LEAST = 60  # voxels: smaller ones are no object to click on
 
 FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

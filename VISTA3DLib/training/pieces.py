@@ -16,7 +16,8 @@ from scipy import ndimage
 from skimage.morphology import h_maxima
 from skimage.segmentation import watershed
 
-from VISTA3DLib.components import label_components
+from VISTA3DLib.components import label_components, largest_component
+from VISTA3DLib.results import BoolArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +38,6 @@ _SOFT = _Tissue(lowest=0.47, highest=0.58, solid=False, neck=1.0)  # organs and 
 _BONES = 0.35  # how often bone is looked for
 _LEAST, _MOST = 100, 0.25  # of a piece: voxels, and share of the patch
 _HALO = 3  # voxels between a piece and the patch's border, at which a person would not click
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 def visible_pieces(image: torch.Tensor, count: int, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
@@ -81,7 +80,5 @@ def _cut_at_necks(mask: BoolArray, neck: float) -> npt.NDArray[np.int32]:
 
 def _closed(mask: BoolArray) -> BoolArray:
     """Without the voxels that hang on by an edge, and as one piece."""
-    opened = ndimage.binary_opening(mask)
-    pieces = label_components(opened if opened.any() else mask)
-    largest = int(np.argmax(np.bincount(pieces.ravel())[1:])) + 1
-    return np.asarray(pieces == largest)
+    opened = np.asarray(ndimage.binary_opening(mask))
+    return largest_component(opened if opened.any() else mask)
