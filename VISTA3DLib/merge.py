@@ -19,10 +19,9 @@ import numpy.typing as npt
 
 from VISTA3DLib.components import label_components
 from VISTA3DLib.geometry import Box
+from VISTA3DLib.results import BoolArray
 
 TOLERANCE_VOXELS = 2  # a click this near to a component still means it (3 mm on the published model's grid)
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

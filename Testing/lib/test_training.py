@@ -81,11 +81,12 @@ def test_the_same_seed_gives_the_same_losses_and_another_seed_does_not(a_datalis
     assert losses[0] != losses[2]
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+@pytest.mark.parametrize(("optimiser", "mean_decay"), [("adamw", 0.0), ("muon", 0.0), ("muon", 0.9)])
 def test_a_run_that_was_interrupted_ends_like_one_that_was_not(
-    a_datalist: Path, tmp_path: Path, optimiser: OptimiserKind
+    a_datalist: Path, tmp_path: Path, optimiser: OptimiserKind, mean_decay: float
 ) -> None:
-    stages = (replace(STAGES["point"], epochs=2, iterations=1), replace(QUICK, epochs=2, optimiser=optimiser))
+    last = replace(QUICK, epochs=2, optimiser=optimiser, mean_decay=mean_decay)
+    stages = (replace(STAGES["point"], epochs=2, iterations=1), last)
     whole = a_trainer(settings_for(a_datalist, tmp_path / "whole", *stages))
     whole.run()
     cancel, steps = Cancel(), [0]
@@ -211,6 +212,7 @@ def test_two_held_back_cases_with_one_id_are_both_looked_at(a_datalist: Path, tm
     assert not np.array_equal(volumes[0].array, volumes[1].array)
 
 
+@pytest.mark.parametrize("mean_decay", [0.0, 0.9])
 @pytest.mark.parametrize(
     ("stage", "frozen", "trained"),
     [
@@ -223,9 +225,10 @@ def test_two_held_back_cases_with_one_id_are_both_looked_at(a_datalist: Path, tm
     ],
 )
 def test_frozen_parameters_do_not_change_and_the_others_do(
-    a_datalist: Path, tmp_path: Path, stage: str, frozen: tuple[str, ...], trained: tuple[str, ...]
+    a_datalist: Path, tmp_path: Path, stage: str, frozen: tuple[str, ...], trained: tuple[str, ...], mean_decay: float
 ) -> None:
-    settings = settings_for(a_datalist, tmp_path, replace(STAGES[stage], epochs=1, iterations=1, learning_rate=1e-3))
+    changed = replace(STAGES[stage], epochs=1, iterations=1, learning_rate=1e-3, mean_decay=mean_decay)
+    settings = settings_for(a_datalist, tmp_path, changed)
     trainer = a_trainer(settings)
     before = seeded_network(trainer.network_settings, settings.seed)
     trainer.run()
@@ -234,8 +237,8 @@ def test_frozen_parameters_do_not_change_and_the_others_do(
     for part in frozen:
         assert all(n in same for n in names if n.startswith(part))
     for part in trained:
-        changed = [n for n in names if part in n and n not in same]
-        assert changed, part
+        moved = [n for n in names if part in n and n not in same]
+        assert moved, part
 
 
 def test_freezing_is_undone_by_the_next_stage() -> None:

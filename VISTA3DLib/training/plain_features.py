@@ -14,7 +14,8 @@ from scipy.ndimage import gaussian_filter
 from skimage.segmentation import slic
 
 from VISTA3DLib.progress import Tracker
-from VISTA3DLib.training.supervoxel_grid import BoolArray, FloatArray
+from VISTA3DLib.results import BoolArray
+from VISTA3DLib.training.supervoxel_grid import FloatArray
 from VISTA3DLib.training.supervoxel_merge import Labels, merged_numbers, region_graph, without_specks
 
 # HU windows, each scaled to 0..1: lung and air, fat to soft tissue, within soft tissue, bone. They overlap where

@@ -44,6 +44,8 @@ class StageSettings:
     masses are put into it (``implants``), or bones and soft organs are found in it by their borders (``pieces``). Such
     patches are asked by points alone, for structures without a name.
     ``central_prob``: how often the first positive point lies in the middle of its object, not anywhere in it.
+    ``mean_decay``: validate, save and go on with a mean of the weights over the last steps (``WeightMean``); 0: the
+    weights themselves.
     """
 
     name: str
@@ -78,6 +80,7 @@ class StageSettings:
     implant_prob: float = 0.0
     piece_prob: float = 0.0
     central_prob: float = 0.0
+    mean_decay: float = 0.0
 
     def __post_init__(self) -> None:
         for name in _PROBABILITIES:
@@ -95,6 +98,8 @@ class StageSettings:
             raise SettingsError(
                 f"background_crops of stage {self.name} is {self.background_crops}.", "Give 0 to less than 1."
             )
+        if not 0.0 <= self.mean_decay < 1.0:
+            raise SettingsError(f"mean_decay of stage {self.name} is {self.mean_decay}.", "Give 0 to less than 1.")
         if self.absent_weight < 1.0:
             raise SettingsError(f"absent_weight of stage {self.name} is {self.absent_weight}.", "Give 1 or more.")
         if self.optimiser not in get_args(OptimiserKind):

@@ -16,11 +16,11 @@ import numpy.typing as npt
 from VISTA3DLib.components import largest_component
 from VISTA3DLib.errors import VolumeError
 from VISTA3DLib.geometry import Grid, Index3
+from VISTA3DLib.results import BoolArray
 
 AIR_BELOW = -800.0  # HU (spec 5.7)
 MOST_LABELS = int(np.iinfo(np.int16).max)
 
-BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
 
 

@@ -20,11 +20,11 @@ from VISTA3DLib.errors import OutputError, SettingsError, VolumeError
 from VISTA3DLib.files.atomic import check_writable, output_error, written_atomically
 from VISTA3DLib.geometry import Grid, Index3, format_shape
 from VISTA3DLib.progress import Cancel, ProgressCallback, Tracker
+from VISTA3DLib.results import BoolArray
 from VISTA3DLib.training.plain_features import plain_supervoxels
 from VISTA3DLib.training.supervoxel_grid import (
     AIR_BELOW,
     MOST_LABELS,
-    BoolArray,
     FloatArray,
     air_mask,
     block_any,

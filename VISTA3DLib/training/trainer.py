@@ -30,6 +30,7 @@ from VISTA3DLib.training.patches import PatchSource
 from VISTA3DLib.training.run_identity import check_same_run, run_identity
 from VISTA3DLib.training.settings import OptimiserKind, StageSettings, TrainingSettings
 from VISTA3DLib.training.steps import PatchTrainer
+from VISTA3DLib.training.weight_mean import WeightMean
 
 LAST = "last.safetensors"
 BEST = "best.safetensors"
@@ -39,6 +40,9 @@ OPTIMISERS: Mapping[OptimiserKind, Callable[..., torch.optim.Optimizer]] = Mappi
 )
 
 Validator = Callable[[VISTA3D, StageSettings], Mapping[str, float]]
+_Going = (
+    torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler | WeightMean
+)  # what an interrupted stage needs again
 
 
 class Trainer:
@@ -103,9 +107,10 @@ class Trainer:
         optimiser = OPTIMISERS[stage.optimiser](parameters, lr=stage.learning_rate, weight_decay=stage.weight_decay)
         per_epoch = len(self.world.share(range(len(source))))
         schedule = self._schedule(optimiser, stage, per_epoch)
-        if self._loop_state:
-            optimiser.load_state_dict(self._loop_state["optimiser"])
-            schedule.load_state_dict(self._loop_state["schedule"])
+        mean = WeightMean(self.network, optimiser, stage.mean_decay)
+        going: dict[str, _Going] = {"optimiser": optimiser, "schedule": schedule, "mean": mean}
+        for name, state in self._loop_state.items():
+            going[name].load_state_dict(state)
         network = wrapped(JointForward(self.network) if stage.joint else self.network, self.world)
         trainer = (JointTrainer if stage.joint else PatchTrainer)(
             network,
@@ -123,8 +128,11 @@ class Trainer:
                 losses = self._run_epoch(trainer, source, epoch, schedule, tracker)
             self._epoch = epoch + 1
             rate = float(optimiser.param_groups[0]["lr"])
-            record = self._finish_epoch(stage, losses, time.monotonic() - start, rate)
-            self._save_state(optimiser, schedule)
+            with mean.in_network():
+                record = self._finish_epoch(stage, losses, time.monotonic() - start, rate)
+            if self._epoch == stage.epochs:
+                mean.keep()
+            self._save_state(going)
             tracker.step(0, values=_measured(record))
 
     def _run_epoch(
@@ -218,7 +226,7 @@ class Trainer:
     def _save(self, name: str, metadata: Mapping[str, Any]) -> None:
         save_checkpoint(self.settings.output / name, self.network, self.network_settings, metadata=metadata)
 
-    def _save_state(self, optimiser: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler) -> None:
+    def _save_state(self, going: Mapping[str, _Going]) -> None:
         self.world.barrier()
         if not self.world.leads:
             return
@@ -228,8 +236,7 @@ class Trainer:
             "epoch": self._epoch,
             "best": self._best,
             "network": self.network.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "schedule": schedule.state_dict(),
+            "going": {name: part.state_dict() for name, part in going.items()},
             "history": [asdict(r) for r in self._history.records],
         }
         # An open file, since PyTorch's own writer does not say so when the disk is full.
@@ -254,7 +261,7 @@ class Trainer:
         if self._epoch >= self.settings.stages[self._stage_index].epochs:
             self._stage_index, self._epoch = self._stage_index + 1, 0
         else:
-            self._loop_state = {"optimiser": state["optimiser"], "schedule": state["schedule"]}
+            self._loop_state = state["going"]
 
 
 def _measured(record: EpochRecord) -> dict[str, float]:
