@@ -12,7 +12,7 @@ The reference runs one ``forward`` per window and prompt. Two facts let us split
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,11 @@ class WindowPrompt:
     def key(self) -> tuple[object, ...]:
         """Equal for prompts that give the same logits."""
         return (self.coordinates.tobytes(), self.labels, self.zero_shot)
+
+    def mirrored(self, side: int) -> WindowPrompt:
+        """The same points in the mirror image, along the first axis, of a window that is ``side`` voxels wide."""
+        x, *rest = self.coordinates.T
+        return replace(self, coordinates=np.stack([side - 1 - x, *rest], axis=1))
 
 
 class Model:

@@ -19,6 +19,8 @@ from VISTA3DLib.preprocess import PreparedVolume
 from VISTA3DLib.progress import Tracker
 from VISTA3DLib.windows import belongs_to, click_windows, connected_groups
 
+_LEFT_RIGHT = 2  # the axis of (1, 1, *window) that runs from right to left
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClickSet:
@@ -83,6 +85,7 @@ class ClickEngine:
 
     Three caches change the time, never the answer: image features by window, logits by window and the points inside
     it, class features by window. ``shared_windows=False`` gives every click a window of its own, as the reference.
+    Models with ``mirrored_clicks`` see every window twice, the second time with left and right exchanged.
     """
 
     def __init__(
@@ -152,7 +155,15 @@ class ClickEngine:
         return crop if crop.contains(index) else self.prepared.grid.box
 
     def _window_features(self, window: Box) -> torch.Tensor:
-        return self._features.get(window_key(window), lambda: self.model.point_features(self._cut(window)))
+        """Features of a window (1, C, ...), or of it and its mirror image (2, C, ...)."""
+        return self._features.get(
+            window_key(window), lambda: self._with_mirror(self.model.point_features(self._cut(window)), window)
+        )
+
+    def _with_mirror(self, features: torch.Tensor, window: Box) -> torch.Tensor:
+        if not self.model.settings.mirrored_clicks:
+            return features
+        return torch.cat([features, self.model.point_features(self._cut(window).flip(_LEFT_RIGHT))])
 
     def _encode_both(self, window: Box) -> None:
         """Fill both feature caches with one pass of the encoder, where both are missing."""
@@ -160,7 +171,7 @@ class ClickEngine:
         if key in self._features or key in self._class_features:
             return
         point, automatic = self.model.both_features(self._cut(window))
-        self._features.get(key, lambda: point)
+        self._features.get(key, lambda: self._with_mirror(point, window))
         self._class_features.get(key, lambda: automatic[0])
 
     def _automatic_logits(self, window: Box, class_id: int) -> torch.Tensor:
@@ -173,9 +184,15 @@ class ClickEngine:
     def _window_logits(self, window: Box, clicks: ClickSet) -> torch.Tensor:
         prompt = self._prompt(window, clicks)
         return self._logits.get(
-            (window_key(window), prompt.key),
-            lambda: self.model.point_logits(self._window_features(window), prompt).cpu(),
+            (window_key(window), prompt.key), lambda: self._point_logits(self._window_features(window), prompt).cpu()
         )
+
+    def _point_logits(self, features: torch.Tensor, prompt: WindowPrompt) -> torch.Tensor:
+        logits = self.model.point_logits(features[:1], prompt)
+        if len(features) == 1:
+            return logits
+        there = self.model.point_logits(features[1:], prompt.mirrored(self.model.settings.window[0]))
+        return (logits + there.flip(0)) / 2.0
 
     def _prompt(self, window: Box, clicks: ClickSet) -> WindowPrompt:
         """The clicks inside a window, borders included, in an order that does not depend on when they were made."""

@@ -54,6 +54,8 @@ class NetworkSettings:
     ``filters``: channels at full resolution (48 in the published models). ``blocks_down``: residual blocks per level;
     the window must be divisible by ``2 ** (levels - 1)``. ``spacing``: mm of the model grid, or None for the volume's
     own. ``automatic`` / ``interactive``: which branches were trained. ``class_table``: rows of the class embedding.
+    ``mirrored_clicks``: clicks are answered by the mean of a window and of its mirror image (left is right there),
+    which takes twice the time; for small networks, which gain by it.
     """
 
     filters: int = 48
@@ -66,6 +68,7 @@ class NetworkSettings:
     automatic: bool = True
     interactive: bool = True
     modality: str = "CT"
+    mirrored_clicks: bool = False
 
     def __post_init__(self) -> None:
         if self.filters < 8 or self.filters % 8:
