@@ -40,9 +40,8 @@ OPTIMISERS: Mapping[OptimiserKind, Callable[..., torch.optim.Optimizer]] = Mappi
 )
 
 Validator = Callable[[VISTA3D, StageSettings], Mapping[str, float]]
-_Going = (
-    torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler | WeightMean
-)  # what an interrupted stage needs again
+# What an interrupted stage needs again.
+_Going = torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler | WeightMean
 
 
 class Trainer:
