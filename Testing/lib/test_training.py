@@ -16,7 +16,7 @@ from test_files_maker import small_disk
 from VISTA3DLib.checkpoint import load_network, read_checkpoint
 from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.devices import Runtime
-from VISTA3DLib.errors import CancelledError, CheckpointError, OutputError, TrainingError
+from VISTA3DLib.errors import CancelledError, CheckpointError, OutputError, SettingsError, TrainingError
 from VISTA3DLib.network import seeded_network
 from VISTA3DLib.phantom import PhantomSettings, make_phantom
 from VISTA3DLib.progress import Cancel, Progress
@@ -320,6 +320,15 @@ def test_the_configuration_s_sets_and_single_pieces_are_the_weights(a_datalist: 
     _, trained = start_network(settings, read_datalist(a_datalist))
     assert trained.catalogue.resolve_many(["two"]) == (1, 3)
     assert trained.catalogue.single_piece == (1,)
+
+
+@pytest.mark.parametrize("wrong", [{"mirrored_click": True}, {"filters": "many"}, {"catalogue": {}}])
+def test_a_network_field_that_does_not_fit_is_named_with_the_known_ones(
+    a_datalist: Path, tmp_path: Path, wrong: dict[str, object]
+) -> None:
+    settings = settings_for(a_datalist, tmp_path, QUICK, network={**NETWORK, **wrong})
+    with pytest.raises(SettingsError, match=rf"does not fit: .*{'|'.join(wrong)}|not supported.*Fields are: filters"):
+        start_network(settings, read_datalist(a_datalist))
 
 
 def test_trained_classes_are_the_supported_ones(a_datalist: Path, tmp_path: Path) -> None:

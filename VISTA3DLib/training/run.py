@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from monai.networks.nets.vista3d import VISTA3D
 
 from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.devices import choose_runtime
+from VISTA3DLib.errors import SettingsError
 from VISTA3DLib.loading import load_weights
 from VISTA3DLib.network import seeded_network
 from VISTA3DLib.progress import Cancel, ProgressCallback
@@ -77,7 +78,13 @@ def start_network(settings: TrainingSettings, data: DataList) -> tuple[VISTA3D, 
         return network, replace(found, catalogue=_with_choices(catalogue, settings))
     catalogue = trained_catalogue(ClassCatalogue.load(), trained, settings.classes)
     plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.network.items()}
-    network_settings = NetworkSettings(catalogue=_with_choices(catalogue, settings), **plain)
+    try:
+        network_settings = NetworkSettings(catalogue=_with_choices(catalogue, settings), **plain)
+    except TypeError as error:
+        known = ", ".join(f.name for f in fields(NetworkSettings) if f.name != "catalogue")
+        raise SettingsError(
+            f"The configuration's network has a field that does not fit: {error}.", f"Fields are: {known}."
+        ) from error
     network = seeded_network(network_settings, settings.seed)
     if settings.new_point_head:
         start_point_head(network)
