@@ -5,8 +5,9 @@ case and from five, the same number of steps, measured on phantoms of other peop
 ``python -m benchmarks.finetune organ DATALIST LABEL NAME [CLASS]``: the structure with this label value, from the first
 case of the list that has it, measured on cases of fold 0 (never trained on, also not by the packaged weights).
 CLASS is its id in the packaged weights, which are made to forget it first: its embedding is drawn anew and its name is
-taken out. The ways of fine-tuning are tried in turn: with and without replay, encoder frozen or not.
-``--write FILE`` keeps the table as it grows.
+taken out. The ways of fine-tuning are tried in turn: with and without replay and warps, encoder frozen or not.
+``--way`` chooses among them; the phantom is taught by the command's default alone without it. ``--write FILE`` keeps
+the table as it grows.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,8 @@ HEAD = (
 )
 WAYS: dict[str, dict[str, Any]] = {
     "encoder frozen, replay": {},
+    "encoder frozen, replay, Muon": {"optimiser": "muon"},
+    "encoder frozen, replay, no warps": {"warp": False},
     "encoder frozen, no replay": {"replay": False},
     "everything, replay": {"train": "everything"},
     "everything, no replay": {"train": "everything", "replay": False},
@@ -88,17 +92,17 @@ def heard() -> ProgressCallback:
     return tell
 
 
-def phantom(table: Table, folder: Path, windows: int, measured: int, counts: list[int]) -> None:
-    """One case against five, or as many as ``counts`` say."""
+def phantom(table: Table, folder: Path, windows: int, measured: int, counts: list[int], ways: list[str]) -> None:
+    """One case against five, or as many as ``counts`` say, by each of the ways."""
     most = max(counts)
     cases = write_phantom_cases(folder / "phantoms", measured + most, first_seed=5000)
     cases = tuple(replace(c, annotated=(MUSCLE,)) for c in cases)
     mapping = {"default": LabelMapping(pairs=((MUSCLE, MUSCLE),))}
     data = DataList(name="phantoms", training=cases[measured:], testing=cases[:measured], mappings=mapping)
-    for count in counts:
+    for way, count in product(ways, counts):
         some = replace(data, training=data.training[:count])
-        report = teach(some, folder / f"phantom-{count}", windows)
-        table.add("phantom, left gluteus maximus", "encoder frozen, replay", windows, report)
+        report = teach(some, folder / f"{count}-{way.replace(' ', '-')}", windows, **WAYS[way])
+        table.add("phantom, left gluteus maximus", way, windows, report)
 
 
 def organ(
@@ -119,10 +123,9 @@ def organ(
     taught = tuple(c for c in with_it if c.fold != 0)[:1]
     one = replace(data, training=tuple(alone(c, label) for c in taught), testing=tuple(alone(c, label) for c in held))
     weights = "vista3d-mini" if forgotten is None else str(forget("vista3d-mini", forgotten, folder))
-    for way, changes in WAYS.items():
-        report = teach(
-            one, folder / way.replace(" ", "-"), windows, weights=weights, classes={NEW: f"taught {name}"}, **changes
-        )
+    for way in ways:
+        place = folder / way.replace(" ", "-")
+        report = teach(one, place, windows, weights=weights, classes={NEW: f"taught {name}"}, **WAYS[way])
         table.add(f"{name}, {taught[0].id}", way, windows, report)
 
 
@@ -154,9 +157,10 @@ def forget(weights: str, class_id: int, folder: Path) -> Path:
 def main() -> None:
     """Run what is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--windows", type=int, default=60)
+    parser.add_argument("--windows", type=int, default=200)
     parser.add_argument("--measured", type=int, default=3, help="cases to measure on")
     parser.add_argument("--write", type=Path)
+    parser.add_argument("--way", choices=list(WAYS), action="append", help="may be repeated; default: see above")
     commands = parser.add_subparsers(dest="command", required=True)
     of_phantom = commands.add_parser("phantom")
     of_phantom.add_argument("--cases", type=int, action="append", help="so many cases; default: 1, then 5")
@@ -165,12 +169,12 @@ def main() -> None:
     of_organ.add_argument("label", type=int)
     of_organ.add_argument("name")
     of_organ.add_argument("forgotten", type=int, nargs="?")
-    of_organ.add_argument("--way", choices=list(WAYS), action="append", help="only this way; may be repeated")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         table, folder = Table(options.write), Path(place)
         if options.command == "phantom":
-            phantom(table, folder, options.windows, options.measured, options.cases or [1, 5])
+            counts, ways = options.cases or [1, 5], options.way or [next(iter(WAYS))]
+            phantom(table, folder, options.windows, options.measured, counts, ways)
         else:
             about = (options.datalist, options.label, options.name, options.forgotten, options.way or list(WAYS))
             organ(table, folder, options.windows, options.measured, *about)

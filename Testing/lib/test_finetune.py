@@ -165,6 +165,21 @@ def test_a_learning_rate_of_0_is_refused(start_weights: Path, phantoms: Path, tm
         finetune(cases(phantoms), quick(start_weights, tmp_path, learning_rate=0.0))
 
 
+def test_an_optimiser_that_does_not_exist_is_refused_with_those_that_do(phantoms: Path, tmp_path: Path) -> None:
+    arguments = ["finetune", "--data", str(phantoms), "-o", str(tmp_path / "mine"), "--map", "7=140", "--quiet"]
+    with pytest.raises(SettingsError, match="'sgd'") as caught:
+        quick(tmp_path, tmp_path, optimiser="sgd")
+    assert "adamw, muon" in str(caught.value)
+    assert run([*arguments, "--optimiser", "sgd"]) == 2
+    assert not (tmp_path / "mine").exists()
+
+
+def test_muon_takes_larger_steps_and_a_rate_that_was_given_stays(tmp_path: Path) -> None:
+    assert quick(tmp_path, tmp_path).stage(48).learning_rate == 5e-5
+    assert quick(tmp_path, tmp_path, optimiser="muon").stage(48).learning_rate == 2e-4
+    assert quick(tmp_path, tmp_path, optimiser="muon", learning_rate=1e-3).stage(16).learning_rate == 1e-3
+
+
 def test_a_class_that_only_the_held_back_fold_has_is_not_taken_for_taught(
     start_weights: Path, phantoms: Path, tmp_path: Path
 ) -> None:

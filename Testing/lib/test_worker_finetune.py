@@ -96,3 +96,15 @@ def test_it_can_be_cancelled_and_wants_cases(request_values: dict[str, object], 
     with pytest.raises(SettingsError, match="no cases"):
         operations.perform("finetune", {**request_values, "cases": []}, ignore_progress, Cancel())
     assert not (tmp_path / "models" / "ball.safetensors").exists()
+
+
+def test_how_it_is_taught_is_asked_for_as_on_the_command_line(
+    request_values: dict[str, object], tmp_path: Path
+) -> None:
+    operations = Operations(tmp_path / "session")
+    with pytest.raises(SettingsError, match="no optimiser 'sgd'"):
+        operations.perform("finetune", {**request_values, "optimiser": "sgd"}, ignore_progress, Cancel())
+    operations.perform("finetune", {**request_values, "epochs": 1}, ignore_progress, Cancel())
+    for other in ({"warp": False}, {"optimiser": "muon"}):
+        with pytest.raises(CheckpointError, match="another run"):
+            operations.perform("finetune", {**request_values, "epochs": 1, **other}, ignore_progress, Cancel())

@@ -37,6 +37,12 @@ def finetune(
     replay: Annotated[
         bool, typer.Option(help="Hold the other classes by the start weights' own answers on these cases.")
     ] = True,
+    warp: Annotated[
+        bool, typer.Option(help="Turn, stretch and shear the windows: a few cases show few people.")
+    ] = True,
+    optimiser: Annotated[
+        str, typer.Option(help="adamw (the paper's), or muon: further in as many steps.", rich_help_panel=_RUN)
+    ] = "adamw",
     epochs: Annotated[int, typer.Option(min=1, rich_help_panel=_RUN)] = 100,
     learning_rate: Annotated[
         float | None,
@@ -70,6 +76,8 @@ def finetune(
         classes=_names(class_names),
         train=train,  # type: ignore[arg-type]
         replay=replay,
+        warp=warp,
+        optimiser=optimiser,  # type: ignore[arg-type]
         epochs=epochs,
         learning_rate=learning_rate,
         patches_per_case=patches,

@@ -23,13 +23,15 @@ from VISTA3DLib.training.datalist import DataList, no_such_fold
 from VISTA3DLib.training.finetune_report import FinetuneReport, measure
 from VISTA3DLib.training.replay import known_classes, with_answers
 from VISTA3DLib.training.run import start_network, trained_ids
-from VISTA3DLib.training.settings import STAGES, StageSettings, TrainingSettings
+from VISTA3DLib.training.settings import STAGES, OptimiserKind, StageSettings, TrainingSettings, check_optimiser
 from VISTA3DLib.training.trainer import Trainer
 from VISTA3DLib.training.validation import DiceValidator
 from VISTA3DLib.weights import ENDINGS, official_ids
 
 Trained = Literal["automatic", "everything"]
 _PAPER_RATE, _PAPER_FILTERS = 5e-5, 48
+_MUON_RATE = 4.0  # times AdamW's; measured at 16 filters (docs/training.md)
+_WARP_PROB = 0.8
 _REPORT = "finetune.json"
 _CHOSEN = "The best epoch was chosen on the cases that 'after' is measured on: new cases may be somewhat worse."
 
@@ -41,10 +43,13 @@ class FinetuneSettings:
     ``name`` of the new weights, also their file's. ``output``: folder of the run. ``weights`` to start from.
     ``classes`` names new class ids. ``train``: the ``automatic`` branch alone (encoder and point branch are frozen and
     stay what they are), or ``everything`` but the point branch's own layers, as the paper does (its features change
-    under it). ``replay``: hold the other classes by the start weights' own answers on the cases. ``learning_rate``
-    None: the paper's 5e-5, for smaller networks more, with the square of (48 / filters). ``epochs`` over the cases,
-    each giving ``patches_per_case`` windows. ``fold`` is held back; without it the list's ``testing`` cases are.
-    ``install``: a folder of models that the result is copied to, so that it is listed with the others.
+    under it). ``replay``: hold the other classes by the start weights' own answers on the cases. ``warp``: turn,
+    stretch and shear the windows, so that a few cases show more than a few people; without it the paper's zoom alone.
+    ``optimiser``: the paper's AdamW, or ``muon``, which goes further in as many steps. ``learning_rate`` None: the
+    paper's 5e-5, for smaller networks more, with the square of (48 / filters), and four times that for Muon.
+    ``epochs`` over the cases, each giving ``patches_per_case`` windows. ``fold`` is held back; without it the list's
+    ``testing`` cases are. ``install``: a folder of models that the result is copied to, so that it is listed with
+    the others.
     """
 
     name: str
@@ -53,6 +58,8 @@ class FinetuneSettings:
     classes: Mapping[int, str] = field(default_factory=dict)
     train: Trained = "automatic"
     replay: bool = True
+    warp: bool = True
+    optimiser: OptimiserKind = "adamw"
     learning_rate: float | None = None
     epochs: int = 100
     patches_per_case: int = 2
@@ -69,6 +76,7 @@ class FinetuneSettings:
             raise SettingsError(f"{self.name!r} is no name for weights.", "Use letters, digits, '-' and '_'.")
         if self.train not in ("automatic", "everything"):
             raise SettingsError(f"There is no way '{self.train}' to train.", "Use automatic or everything.")
+        check_optimiser(self.optimiser)
         if self.name.casefold() in official_ids():
             raise SettingsError(f"{self.name!r} is the name of official weights.", "Give the result a name of its own.")
 
@@ -76,7 +84,7 @@ class FinetuneSettings:
         """The training stage for a network with so many filters."""
         rate = self.learning_rate
         if rate is None:
-            rate = _PAPER_RATE * (_PAPER_FILTERS / filters) ** 2
+            rate = _PAPER_RATE * (_PAPER_FILTERS / filters) ** 2 * (_MUON_RATE if self.optimiser == "muon" else 1.0)
         return replace(
             STAGES["automatic-finetune"],
             name="finetune",
@@ -89,6 +97,8 @@ class FinetuneSettings:
             balance_gt=False,
             patches_per_case=self.patches_per_case,
             validate_every=self.validate_every,
+            warp_prob=_WARP_PROB if self.warp else 0.0,
+            optimiser=self.optimiser,
         )
 
 

@@ -18,13 +18,7 @@ from monai.transforms import (
     Compose,
     MapTransform,
     RandCropByLabelClassesd,
-    RandGaussianNoised,
-    RandGaussianSmoothd,
-    RandScaleIntensityd,
-    RandShiftIntensityd,
-    RandSimulateLowResolutiond,
     RandSpatialCropSamplesd,
-    RandZoomd,
     SpatialPadd,
     Transform,
 )
@@ -35,6 +29,7 @@ from VISTA3DLib.geometry import Grid, Index3
 from VISTA3DLib.preprocess import foreground_box, prepare_volume
 from VISTA3DLib.resample import resample_nearest
 from VISTA3DLib.settings import HUWindow, NetworkSettings, find_mode
+from VISTA3DLib.training.augmentations import paper_transforms, warped_size, warping_transforms
 from VISTA3DLib.training.datalist import Case, DataList, LabelMapping
 from VISTA3DLib.training.settings import LabelKind
 from VISTA3DLib.volume import Volume
@@ -123,19 +118,6 @@ def map_labels(labels: npt.NDArray[Any], mapping: Mapping[int, int]) -> npt.NDAr
     return np.asarray(table[np.maximum(labels, 0)])
 
 
-def augmentations(keys: Sequence[str]) -> list[Transform]:
-    """The paper's random transforms: zoom of image and maps, the rest of the image alone. No flips, no rotations."""
-    modes = ["trilinear" if k == "image" else "nearest" for k in keys]
-    return [
-        RandZoomd(keys, prob=0.2, min_zoom=0.8, max_zoom=1.2, mode=modes, allow_missing_keys=True),
-        RandSimulateLowResolutiond("image", prob=0.2, zoom_range=(0.3, 1.0)),
-        RandGaussianSmoothd("image", prob=0.2, sigma_x=(0.5, 1.0), sigma_y=(0.5, 1.0), sigma_z=(0.5, 1.0)),
-        RandScaleIntensityd("image", prob=0.2, factors=0.1),
-        RandShiftIntensityd("image", prob=0.2, offsets=0.1),
-        RandGaussianNoised("image", prob=0.2, std=0.2),
-    ]
-
-
 class PatchSource:
     """Random patches of cases, the same for the same seed, epoch and case, whatever was drawn before."""
 
@@ -153,8 +135,10 @@ class PatchSource:
         window: Index3 | None = None,
         crop_on: LabelKind = "pseudo_label",
         background_crops: float | None = None,
+        warp_prob: float = 0.0,
     ) -> None:
         self.cases = tuple(cases)
+        self._warp_prob = warp_prob
         self._background_crops = background_crops
         self._window = window or settings.window
         self._data, self._settings, self._seed = data, settings, seed
@@ -205,22 +189,31 @@ class PatchSource:
 
     def _random_part(self, item: Mapping[str, Any]) -> Compose:
         keys = [k for k in ("image", *_MAPS) if k in item]
-        crop: Transform
-        if "crop_indices" in item:
-            crop = RandCropByLabelClassesd(
-                keys,
-                label_key=item["crop_key"],
-                spatial_size=self._window,
-                ratios=crop_ratios([len(i) for i in item["crop_indices"]], self._background_crops),
-                num_classes=len(item["crop_indices"]),
-                num_samples=self._count,
-                indices_key="crop_indices",
-                warn=False,
-            )
-        else:
-            crop = RandSpatialCropSamplesd(keys, self._window, num_samples=self._count, random_size=False)
-        steps = [crop, *(augmentations(keys) if self._augment else [])]
-        return Compose(steps)
+        if not self._augment:
+            return Compose([self._crop(keys, item, self._window)])
+        if self._warp_prob:
+            crop = self._crop(keys, item, warped_size(self._window), allow_smaller=True)
+            return Compose([crop, *warping_transforms(keys, self._window, self._warp_prob)])
+        return Compose([self._crop(keys, item, self._window), *paper_transforms(keys)])
+
+    def _crop(
+        self, keys: Sequence[str], item: Mapping[str, Any], size: Index3, *, allow_smaller: bool = False
+    ) -> Transform:
+        """Patches of ``size`` voxels; ``allow_smaller``: the whole image where it is smaller."""
+        if "crop_indices" not in item:
+            return RandSpatialCropSamplesd(keys, size, num_samples=self._count, random_size=False)
+        indices = item["crop_indices"]
+        return RandCropByLabelClassesd(
+            keys,
+            label_key=item["crop_key"],
+            spatial_size=size,
+            ratios=crop_ratios([len(i) for i in indices], self._background_crops),
+            num_classes=len(indices),
+            num_samples=self._count,
+            indices_key="crop_indices",
+            allow_smaller=allow_smaller,
+            warn=False,
+        )
 
     def _patch(self, item: Mapping[str, Any]) -> Patch:
         case: Case = item["case"]

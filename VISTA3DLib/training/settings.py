@@ -25,6 +25,7 @@ _PROBABILITIES = (
     "implant_prob",
     "piece_prob",
     "central_prob",
+    "warp_prob",
 )
 
 
@@ -44,6 +45,8 @@ class StageSettings:
     masses are put into it (``implants``), or bones and soft organs are found in it by their borders (``pieces``). Such
     patches are asked by points alone, for structures without a name.
     ``central_prob``: how often the first positive point lies in the middle of its object, not anywhere in it.
+    ``warp_prob``: how often a patch is turned, stretched and sheared (``warping_transforms``), instead of the paper's
+    zoom, where the run augments.
     ``mean_decay``: validate, save and go on with a mean of the weights over the last steps (``WeightMean``); 0: the
     weights themselves.
     """
@@ -81,6 +84,7 @@ class StageSettings:
     piece_prob: float = 0.0
     central_prob: float = 0.0
     mean_decay: float = 0.0
+    warp_prob: float = 0.0
 
     def __post_init__(self) -> None:
         for name in _PROBABILITIES:
@@ -102,15 +106,18 @@ class StageSettings:
             raise SettingsError(f"mean_decay of stage {self.name} is {self.mean_decay}.", "Give 0 to less than 1.")
         if self.absent_weight < 1.0:
             raise SettingsError(f"absent_weight of stage {self.name} is {self.absent_weight}.", "Give 1 or more.")
-        if self.optimiser not in get_args(OptimiserKind):
-            known = ", ".join(get_args(OptimiserKind))
-            raise SettingsError(
-                f"Stage {self.name} asks for the optimiser {self.optimiser!r}.", f"Use one of: {known}."
-            )
+        check_optimiser(self.optimiser)
         if self.learning_rate <= 0:
             raise SettingsError(f"The learning rate of stage {self.name} is {self.learning_rate}.", "Give more than 0.")
         if self.drop_label_prob == 1.0 and self.drop_point_prob == 1.0:
             raise SettingsError(f"Stage {self.name} drops classes and points: nothing is left to train.", "Keep one.")
+
+
+def check_optimiser(name: str) -> None:
+    """Raise ``SettingsError`` for an optimiser that does not exist."""
+    known = get_args(OptimiserKind)
+    if name not in known:
+        raise SettingsError(f"There is no optimiser {name!r}.", f"Use one of: {', '.join(known)}.")
 
 
 # Released configurations of the research code (spec 5.3); learning rates are for fine-tuning from existing weights.

@@ -171,6 +171,7 @@ class Trainer:
             seed=self.settings.seed,
             window=stage.window,
             background_crops=stage.background_crops,
+            warp_prob=stage.warp_prob,
         )
 
     def _schedule(

@@ -53,7 +53,19 @@ def finetune(
     return report.to_dict()
 
 
-_OPTIONS = ("weights", "epochs", "learning_rate", "patches_per_case", "train", "replay", "seed", "device", "precision")
+_OPTIONS = (
+    "weights",
+    "epochs",
+    "learning_rate",
+    "optimiser",
+    "patches_per_case",
+    "train",
+    "replay",
+    "warp",
+    "seed",
+    "device",
+    "precision",
+)
 
 
 def _case(entry: Mapping[str, Any], number: int, folder: Path, read_array: ReadArray) -> Any:
