@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -86,15 +85,14 @@ def test_points_are_taken_away_one_by_one_switched_and_the_mask_follows(torso: V
     screen.idle()
     assert screen.state("segments")[0]["ml"] == one  # as it would have been without the second point
     while screen.state("segments"):
-        name, count = screen.state("undo_name"), screen.state("points")
+        name, points = screen.state("undo_name"), screen.state("points")
         screen.press("Control+z")
-        screen.wait("s.undo_name !== a[0] || JSON.stringify(s.points) !== a[1]", [name, json.dumps(count)])
+        screen.wait("s.undo_name !== a[0] || JSON.stringify(s.points) !== JSON.stringify(a[1])", [name, points])
         screen.idle()
     while screen.state("redo_name"):
-        name = screen.state("redo_name")
-        count = screen.state("points")
+        name, points = screen.state("redo_name"), screen.state("points")
         screen.press("Control+Shift+Z")
-        screen.wait("s.redo_name !== a[0] || JSON.stringify(s.points) !== a[1]", [name, json.dumps(count)])
+        screen.wait("s.redo_name !== a[0] || JSON.stringify(s.points) !== JSON.stringify(a[1])", [name, points])
         screen.idle()
     assert [p["positive"] for p in screen.state("points")] == [True]
     assert screen.state("segments")[0]["ml"] == one
