@@ -176,6 +176,7 @@ def main() -> None:
     parser.add_argument("--plus", type=float, nargs=3, default=(80.0, 152.0, 427.0), help="a point in the liver, RAS")
     parser.add_argument("--minus", type=float, nargs=3, default=(80.0, 100.0, 427.0), help="a point beside it, RAS")
     arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
     plus, minus = tuple(arguments.plus), tuple(arguments.minus)
     camera = Photographer(arguments.ct, arguments.folder, arguments.python)
     try:
