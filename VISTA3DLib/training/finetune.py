@@ -23,7 +23,7 @@ from VISTA3DLib.training.datalist import DataList, no_such_fold
 from VISTA3DLib.training.finetune_report import FinetuneReport, measure
 from VISTA3DLib.training.replay import known_classes, with_answers
 from VISTA3DLib.training.run import start_network, trained_ids
-from VISTA3DLib.training.settings import STAGES, OptimiserKind, StageSettings, TrainingSettings, check_optimiser
+from VISTA3DLib.training.settings import STAGES, OptimiserKind, StageSettings, TrainingSettings
 from VISTA3DLib.training.trainer import Trainer
 from VISTA3DLib.training.validation import DiceValidator
 from VISTA3DLib.weights import ENDINGS, official_ids
@@ -76,9 +76,9 @@ class FinetuneSettings:
             raise SettingsError(f"{self.name!r} is no name for weights.", "Use letters, digits, '-' and '_'.")
         if self.train not in ("automatic", "everything"):
             raise SettingsError(f"There is no way '{self.train}' to train.", "Use automatic or everything.")
-        check_optimiser(self.optimiser)
         if self.name.casefold() in official_ids():
             raise SettingsError(f"{self.name!r} is the name of official weights.", "Give the result a name of its own.")
+        self.stage(_PAPER_FILTERS)  # refuses what no stage can do
 
     def stage(self, filters: int) -> StageSettings:
         """The training stage for a network with so many filters."""

@@ -106,18 +106,13 @@ class StageSettings:
             raise SettingsError(f"mean_decay of stage {self.name} is {self.mean_decay}.", "Give 0 to less than 1.")
         if self.absent_weight < 1.0:
             raise SettingsError(f"absent_weight of stage {self.name} is {self.absent_weight}.", "Give 1 or more.")
-        check_optimiser(self.optimiser)
+        known = get_args(OptimiserKind)
+        if self.optimiser not in known:
+            raise SettingsError(f"There is no optimiser {self.optimiser!r}.", f"Use one of: {', '.join(known)}.")
         if self.learning_rate <= 0:
             raise SettingsError(f"The learning rate of stage {self.name} is {self.learning_rate}.", "Give more than 0.")
         if self.drop_label_prob == 1.0 and self.drop_point_prob == 1.0:
             raise SettingsError(f"Stage {self.name} drops classes and points: nothing is left to train.", "Keep one.")
-
-
-def check_optimiser(name: str) -> None:
-    """Raise ``SettingsError`` for an optimiser that does not exist."""
-    known = get_args(OptimiserKind)
-    if name not in known:
-        raise SettingsError(f"There is no optimiser {name!r}.", f"Use one of: {', '.join(known)}.")
 
 
 # Released configurations of the research code (spec 5.3); learning rates are for fine-tuning from existing weights.
