@@ -158,7 +158,13 @@ def test_the_digest_of_a_list_without_absent_classes_stays_what_it_was(a_folder:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"training": []}, "empty"),
+        ({"training": []}, "no cases"),
+        ({"testing": None}, "no cases"),
+        ({"training": [{"image": "a.nii.gz", "fold": "one"}]}, "fold .* no whole number: 'one'"),
+        ({"training": [{"image": "a.nii.gz", "fold": 1.5}]}, "no whole number"),
+        ({"training": [{"image": "a.nii.gz", "pseudo_label_reliability": [1]}]}, "pseudo_label_reliability"),
+        ({"training": [{"image": "a.nii.gz", "annotated": "12"}]}, "no list of label values"),
+        ({"training": [{"image": "a.nii.gz", "annotated": [1, "liver"]}]}, "no list of label values"),
         ({"training": [{"label": "a_label.nii.gz"}]}, "no image"),
         ({"training": [{"image": "z.nii.gz"}]}, r"z\.nii\.gz"),
         ({"training": 5}, "training"),
@@ -180,7 +186,19 @@ def test_wrong_lists_are_refused_with_the_way_out(a_folder: Path, changes: dict,
     assert caught.value.fix
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]"])
+def test_numbers_are_read_as_other_programs_write_them(a_folder: Path) -> None:
+    entry = {"image": "a.nii.gz", "label": "a_label.nii.gz", "fold": "2", "annotated": [7.0, "9"]}
+    (case,) = read_datalist(a_list(a_folder, training=[entry])).training
+    assert (case.fold, case.annotated) == (2, (7, 9))
+
+
+def test_a_ct_in_place_of_the_list_is_called_that(a_folder: Path) -> None:
+    with pytest.raises(ReadError, match="no text") as caught:
+        read_datalist(a_folder / "a.nii.gz")
+    assert "not a CT" in caught.value.fix
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "[" * 100_000])
 def test_files_that_are_no_list_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "list.json"
     path.write_text(content)

@@ -22,7 +22,7 @@ from VISTA3DLib.phantom import PhantomSettings, make_phantom
 from VISTA3DLib.progress import Cancel, Progress
 from VISTA3DLib.settings import NetworkSettings
 from VISTA3DLib.training.datalist import DataList, LabelMapping, read_datalist
-from VISTA3DLib.training.run import start_network, with_phantoms
+from VISTA3DLib.training.run import start_network, train, with_phantoms
 from VISTA3DLib.training.settings import STAGES, OptimiserKind, StageSettings, TrainingSettings
 from VISTA3DLib.training.steps import ask
 from VISTA3DLib.training.trainer import LAST, STATE, Trainer, freeze_branches
@@ -198,6 +198,22 @@ def test_a_state_that_does_not_say_which_run_it_is_is_another_run_s(a_datalist: 
     torch.save({"settings": repr(settings.stages), "stage": 0, "epoch": 1}, tmp_path / STATE)
     with pytest.raises(CheckpointError, match="not said"):
         a_trainer(settings).run()
+
+
+@pytest.mark.parametrize(
+    ("change", "stage"), [({"fold": 1}, "point-supervoxels"), ({"label": None, "fold": 0}, "by-labels")]
+)
+def test_a_stage_without_cases_stops_the_run_before_anything_is_trained(
+    a_datalist: Path, tmp_path: Path, change: dict, stage: str
+) -> None:
+    document = json.loads(a_datalist.read_text())
+    document["training"] = [{**e, "label_sv": e["label"], **change} for e in document["training"]]
+    path = a_datalist.parent / "nothing.json"
+    path.write_text(json.dumps(document))
+    stages = (replace(STAGES["point-supervoxels"], epochs=1), replace(QUICK, name="by-labels"))
+    with pytest.raises(TrainingError, match=f"no training case for the stage {stage}"):
+        train(settings_for(path, tmp_path / "run", *stages, fold=change["fold"] or None))
+    assert not (tmp_path / "run").exists()
 
 
 def test_two_held_back_cases_with_one_id_are_both_looked_at(a_datalist: Path, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +21,16 @@ from VISTA3DLib.files.read import read_volume
 from VISTA3DLib.files.segmentation_read import read_segmentation
 from VISTA3DLib.files.segments import SegmentationFile
 from VISTA3DLib.geometry import Grid, format_shape, format_vector
-from VISTA3DLib.training.datalist import DEFAULT, Case, DataList, LabelMapping, no_such_fold, read_datalist
+from VISTA3DLib.training.datalist import (
+    DEFAULT,
+    SPLITS,
+    Case,
+    DataList,
+    LabelMapping,
+    no_such_fold,
+    parse_datalist,
+    read_list_document,
+)
 from VISTA3DLib.volume import Volume, inspect_volume
 
 Split = Literal["training", "testing", "all"]
@@ -115,11 +123,11 @@ def read_cases(
         raise SettingsError(f"There is no split '{split}'.", "Use training, testing or all.")
     if limit is not None and limit < 1:
         raise SettingsError(f"The limit is {limit} cases.", "Give 1 or more.")
-    document, content = _document(path)
+    document, content = read_list_document(path)
     failures: list[Failure] = []
-    names = [n for n in ("training", "testing") if split in ("all", n)]
-    chosen = {n: _present(document.get(n, []), path, failures) if n in names else [] for n in ("training", "testing")}
-    data = _as_datalist({**document, **chosen, "name": document.get("name", path.stem)}, path, mapping)
+    names = [n for n in SPLITS if split in ("all", n)]
+    chosen = {n: _present(document.get(n, []), path, failures) if n in names else [] for n in SPLITS}
+    data = parse_datalist({**document, **chosen}, path, mapping=mapping)
     subtract = _subtract_of(document.get("subtract", []), path)
     cases: list[EvaluationCase] = []
     for case in (*data.training, *data.testing):
@@ -185,20 +193,6 @@ def _check_unambiguous(case: EvaluationCase, file: SegmentationFile) -> None:
         seen[segment.label] = segment.name
 
 
-def _document(path: Path) -> tuple[dict[str, Any], bytes]:
-    try:
-        content = path.read_bytes()
-        document = json.loads(content.decode("utf-8"))
-    except OSError as error:
-        raise ReadError(f"The data list {path} cannot be read: {error.strerror}.", "Check the path.") from error
-    except ValueError as error:
-        raise ReadError(f"The data list {path} is no JSON: {error}.", "Repair it.") from error
-    lists = [document.get(n, []) for n in ("training", "testing")] if isinstance(document, dict) else [None]
-    if not all(isinstance(entries, list) for entries in lists) or not any(lists):
-        raise ReadError(f"The data list {path} has no cases.", 'Write {"training": [{"image": ...}]}.')
-    return document, content
-
-
 def _present(entries: Sequence[Any], path: Path, failures: list[Failure]) -> list[dict[str, Any]]:
     """The entries whose image and label exist, with absolute paths and without what only training needs."""
     base = path.parent.absolute()
@@ -222,21 +216,6 @@ def _present(entries: Sequence[Any], path: Path, failures: list[Failure]) -> lis
         text = f"{unlabelled} {'case has' if unlabelled == 1 else 'cases have'} no manual label in {path}."
         failures.append(replace(_not_used("", text, ""), fatal=False))
     return kept
-
-
-def _as_datalist(document: dict[str, Any], path: Path, mapping: LabelMapping | None) -> DataList:
-    """Let ``read_datalist`` read what is left, from a copy: it knows the form, but stops at the first missing file."""
-    if not document["training"] and not document["testing"]:
-        return DataList(name=str(document["name"]), training=())
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "list.json"
-        copy.write_text(json.dumps(document), encoding="utf-8")
-        try:
-            return read_datalist(copy, mapping=mapping)
-        except ReadError as error:
-            raise ReadError(error.message.replace(str(copy), str(path)), error.fix) from error
-        except (TypeError, ValueError) as error:
-            raise ReadError(f"The data list cannot be read: {error}.", "Check fold and annotated.") from error
 
 
 def _prepared(case: Case, data: DataList, subtract: Mapping[str, Pairs]) -> EvaluationCase:

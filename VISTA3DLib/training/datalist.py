@@ -19,6 +19,7 @@ from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.errors import ReadError, SettingsError
 
 DEFAULT = "default"
+SPLITS = ("training", "testing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,17 +146,36 @@ def read_datalist(path: Path, *, mapping: LabelMapping | None = None) -> DataLis
     all labelled cases or for those of a data set, beside the mapping. Raises ``ReadError`` for files that are missing,
     and when a class is both annotated and absent.
     """
+    document, _ = read_list_document(path)
+    return parse_datalist(document, path, mapping=mapping)
+
+
+def read_list_document(path: Path) -> tuple[dict[str, Any], bytes]:
+    """The JSON object in a data list's file, and the file's bytes.
+
+    ``training`` and ``testing`` are lists or not there, and have a case together; ``ReadError`` otherwise.
+    """
+    form = 'Give a file like {"training": [{"image": "ct.nii.gz", "label": "label.nii.gz"}]}'
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        document = json.loads(content.decode("utf-8"))
     except OSError as error:
         raise ReadError(f"The data list {path} cannot be read: {error.strerror}.", "Check the path.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ReadError(f"The data list {path} is no JSON: {error}.", "Repair it.") from error
-    if not isinstance(document, dict) or not isinstance(document.get("training"), list):
-        raise ReadError(f"The data list {path} has no list 'training'.", 'Write {"training": [{"image": ...}]}.')
-    base = path.parent
+    except UnicodeDecodeError as error:
+        raise ReadError(f"The data list {path} is no text.", f"{form}, not a CT itself.") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ReadError(f"The data list {path} is no JSON: {error}.", f"{form}.") from error
+    lists = [document.get(n, []) for n in SPLITS] if isinstance(document, dict) else [None]
+    if not all(isinstance(entries, list) for entries in lists) or not any(lists):
+        raise ReadError(f"The data list {path} has no cases under 'training' or 'testing'.", f"{form}.")
+    return document, content
+
+
+def parse_datalist(document: Mapping[str, Any], path: Path, *, mapping: LabelMapping | None = None) -> DataList:
+    """What the document of a list says, ``path`` being where it came from; as ``read_datalist``."""
+    base = path.parent.absolute()
     absent = _read_absent(document, path)
-    lists = {k: [_read_case(e, base, path, absent) for e in document.get(k, [])] for k in ("training", "testing")}
+    lists = {k: [_read_case(e, base, path, absent) for e in document.get(k, [])] for k in SPLITS}
     mappings = {DEFAULT: mapping} if mapping else _read_mappings("label_mapping", document, path)
     result = DataList(
         name=str(document.get("name", path.stem)),
@@ -232,7 +252,6 @@ def _read_case(entry: Any, base: Path, path: Path, absent: Mapping[str, tuple[in
     if not isinstance(entry, dict) or "image" not in entry:
         raise ReadError(f"An entry of {path} has no image: {entry!r}.", 'Write {"image": "ct.nii.gz", ...}.')
     image = base / str(entry["image"])
-    annotated = entry.get("annotated")
     dataset = str(entry.get("dataset", DEFAULT))
     of_dataset = absent.get(dataset, absent.get(DEFAULT, ())) if entry.get("label") else ()
     return Case(
@@ -241,18 +260,43 @@ def _read_case(entry: Any, base: Path, path: Path, absent: Mapping[str, tuple[in
         label=_optional(base, entry.get("label")),
         pseudo_label=_optional(base, entry.get("pseudo_label")),
         supervoxels=_optional(base, entry.get("label_sv")),
-        reliable=bool(int(entry.get("pseudo_label_reliability", 1))),
-        fold=None if entry.get("fold") is None else int(entry["fold"]),
+        reliable=_whole("pseudo_label_reliability", entry, path) != 0,
+        fold=_whole("fold", entry, path),
         dataset=dataset,
-        annotated=None if annotated is None else tuple(int(v) for v in annotated),
+        annotated=_label_values(entry, path),
         absent=tuple(dict.fromkeys((*of_dataset, *_class_ids(entry.get("absent", []), path)))),
     )
 
 
+def _whole(key: str, entry: Mapping[str, Any], path: Path) -> int | None:
+    value = entry.get(key)
+    number = _as_whole(value)
+    if value is not None and number is None:
+        raise ReadError(f"{key} in {path} is no whole number: {value!r}.", "Write for example 0.")
+    return number
+
+
+def _label_values(entry: Mapping[str, Any], path: Path) -> tuple[int, ...] | None:
+    values = entry.get("annotated")
+    if values is None:
+        return None
+    numbers = [_as_whole(v) for v in values] if isinstance(values, list) else [None]
+    if None in numbers:
+        raise ReadError(f"annotated in {path} is no list of label values: {values!r}.", "Write [1, 2, ...].")
+    return tuple(n for n in numbers if n is not None)
+
+
+def _as_whole(value: Any) -> int | None:
+    """Also of 1.0 and "1", which other programs write; None of anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return int(number) if number.is_integer() else None
+
+
 def _check(data: DataList, path: Path) -> None:
     cases = (*data.training, *data.testing)
-    if not cases:
-        raise ReadError(f"The data list {path} is empty.", "Add at least one case.")
     missing = [f for c in cases for f in c.files() if not f.exists()]
     if missing:
         shown = ", ".join(str(f) for f in missing[:5]) + (" ..." if len(missing) > 5 else "")

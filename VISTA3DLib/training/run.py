@@ -10,7 +10,7 @@ from monai.networks.nets.vista3d import VISTA3D
 
 from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.devices import choose_runtime
-from VISTA3DLib.errors import SettingsError
+from VISTA3DLib.errors import SettingsError, TrainingError
 from VISTA3DLib.loading import load_weights
 from VISTA3DLib.network import seeded_network
 from VISTA3DLib.progress import Cancel, ProgressCallback
@@ -21,17 +21,21 @@ from VISTA3DLib.training.distributed import joined_world
 from VISTA3DLib.training.phantom_cases import DATASET, phantom_mapping, write_phantom_cases
 from VISTA3DLib.training.point_start import start_point_head
 from VISTA3DLib.training.settings import TrainingSettings
-from VISTA3DLib.training.trainer import Trainer
+from VISTA3DLib.training.trainer import Trainer, usable
 from VISTA3DLib.training.validation import DiceValidator
 
 
 def train(
     settings: TrainingSettings, *, progress: ProgressCallback | None = None, cancel: Cancel | None = None
 ) -> Path:
-    """Run a training configuration; returns the path of the best weights. Resumes what was interrupted."""
+    """Run a training configuration; returns the path of the best weights. Resumes what was interrupted.
+
+    Raises ``TrainingError`` if a stage has no case to learn from, and what ``Trainer.run`` and ``read_datalist`` raise.
+    """
     with joined_world() as world:
         runtime = choose_runtime(settings.device, settings.precision)
         data = with_phantoms(read_datalist(settings.data), settings, progress, cancel)
+        _check_stages(settings, data)
         network, network_settings = start_network(settings, data)
         held_back = data.split(settings.fold)[1]
         validate = DiceValidator(held_back, data, network_settings, runtime) if held_back and world.leads else None
@@ -47,6 +51,17 @@ def train(
             cancel=cancel,
         )
         return trainer.run()
+
+
+def _check_stages(settings: TrainingSettings, data: DataList) -> None:
+    cases = data.split(settings.fold)[0]
+    for stage in settings.stages:
+        if not any(usable(c, stage) for c in cases):
+            needed = "a label, a pseudo_label or label_sv" if stage.unlabelled else "a label"
+            raise TrainingError(
+                f"{data.name} has no training case for the stage {stage.name}.",
+                f"Under 'training' at least one case needs {needed}, and must not be held back.",
+            )
 
 
 def with_phantoms(

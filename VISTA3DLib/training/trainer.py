@@ -157,7 +157,7 @@ class Trainer:
         return losses
 
     def _source(self, stage: StageSettings) -> PatchSource:
-        cases = [c for c in self.data.split(self.settings.fold)[0] if _usable(c, stage)]
+        cases = [c for c in self.data.split(self.settings.fold)[0] if usable(c, stage)]
         everything = self.network_settings.catalogue.sets.get("everything", ())
         return PatchSource(
             cases,
@@ -276,5 +276,6 @@ def freeze_branches(network: VISTA3D, stage: StageSettings) -> None:
     network.set_auto_grad(auto_freeze=stage.freeze == "automatic", point_freeze=stage.freeze == "point")
 
 
-def _usable(case: Case, stage: StageSettings) -> bool:
+def usable(case: Case, stage: StageSettings) -> bool:
+    """Whether a stage can learn anything from a case."""
     return case.label is not None or (stage.unlabelled and bool(case.pseudo_label or case.supervoxels))

@@ -87,7 +87,7 @@ def test_a_bad_list_is_named(tmp_path: Path, weights: str, content: str, text: s
     path.write_text(content)
     with pytest.raises(ReadError, match=text) as caught:
         evaluate(path, tmp_path / "out", AUTO, weights=weights)
-    assert "The data list cannot be read" in caught.value.message or str(path) in caught.value.message
+    assert str(path) in caught.value.message
 
 
 def test_a_list_without_a_mapping_is_an_error(tmp_path: Path, weights: str) -> None:
