@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given, settings
@@ -105,6 +106,33 @@ def test_warped_patches_have_the_window_s_size_and_are_the_same_again(two_cases:
             assert values.dtype == torch.int64
             assert set(values.unique().tolist()) <= {0, 1, 3}
         assert torch.equal(patch.image, again.image)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_windows_lie_wherever_they_do_without_warps_and_reach_the_image_s_edges(
+    two_cases: DataList, index: int
+) -> None:
+    """Most windows of an inference touch an edge: what was trained on others only is unsure there."""
+    shape = (24, 30, 18)
+    places = 1 + np.arange(np.prod(shape), dtype=np.int16).reshape(shape)  # 0 is outside
+    case = two_cases.training[index]
+    nibabel.save(nibabel.Nifti1Image(places, np.diag([3.0, 3.0, 3.0, 1.0])), case.image.parent / "b_sv.nii.gz")
+    numbered = replace(case, supervoxels=case.image.parent / "b_sv.nii.gz")
+    data = replace(two_cases, training=(numbered,))
+
+    def starts(**changes: object) -> npt.NDArray[np.int64]:
+        found = drawn(data, 0, patches_per_case=300, **changes)
+        corners = [(p.supervoxels[0, 0, 0], p.supervoxels[-1, -1, -1]) for p in found if p.supervoxels is not None]
+        first, last = np.array([[np.unravel_index(int(v) - 1, shape) for v in pair] for pair in corners]).swapaxes(0, 1)
+        assert (last - first == 15).all()
+        return np.asarray(first)
+
+    warped, plain = starts(warp_prob=1e-9), starts(augment=False)
+    reached = np.array(shape) - GRID.window
+    for found in (warped, plain):
+        assert (found.min(0) == 0).all()
+        assert (found.max(0) == reached).all()
+    assert np.allclose(warped.mean(0), plain.mean(0), atol=1.0)
 
 
 def test_without_augmentation_nothing_is_warped(two_cases: DataList) -> None:

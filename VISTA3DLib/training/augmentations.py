@@ -21,7 +21,7 @@ from VISTA3DLib.geometry import Index3
 
 _TURN, _STRETCH, _SHEAR = 0.15, 0.15, 0.1  # largest, about each axis (radians) and along it
 _CONTRAST_PROB, _GAMMA = 0.3, (0.7, 1.4)
-_WITH_MARGIN = 1.3  # what a warp sees beyond the window, so that its corners show anatomy and not a repeated border
+_MARGIN = 0.15  # of a window's side; what a warp sees beyond it, so that corners show anatomy and no repeated border
 
 
 def paper_transforms(keys: Sequence[str]) -> list[Transform]:
@@ -51,9 +51,15 @@ def warping_transforms(keys: Sequence[str], window: Index3, prob: float) -> list
     return [warp, gamma, *_image_transforms()]
 
 
+def warp_margin(window: Index3) -> Index3:
+    """How many voxels a warp sees beyond each side of a window."""
+    x, y, z = (math.ceil(side * _MARGIN) for side in window)
+    return x, y, z
+
+
 def warped_size(window: Index3) -> Index3:
     """How large a patch is cut that is warped to a window."""
-    x, y, z = (math.ceil(side * _WITH_MARGIN) for side in window)
+    x, y, z = (side + 2 * margin for side, margin in zip(window, warp_margin(window), strict=True))
     return x, y, z
 
 

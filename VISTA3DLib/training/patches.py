@@ -14,6 +14,7 @@ import torch
 from monai.data import CacheDataset, Dataset, PersistentDataset
 from monai.data.utils import pickle_hashing
 from monai.transforms import (
+    BorderPadd,
     ClassesToIndicesd,
     Compose,
     MapTransform,
@@ -29,12 +30,11 @@ from VISTA3DLib.geometry import Grid, Index3
 from VISTA3DLib.preprocess import foreground_box, prepare_volume
 from VISTA3DLib.resample import resample_nearest
 from VISTA3DLib.settings import HUWindow, NetworkSettings, find_mode
-from VISTA3DLib.training.augmentations import paper_transforms, warped_size, warping_transforms
+from VISTA3DLib.training.augmentations import paper_transforms, warp_margin, warped_size, warping_transforms
 from VISTA3DLib.training.datalist import Case, DataList, LabelMapping
 from VISTA3DLib.training.settings import LabelKind
 from VISTA3DLib.volume import Volume
 
-UNKNOWN = -1  # label value of voxels about which nothing is known
 _MAPS = ("label", "pseudo_label", "label_sv")
 _SAMPLES_PER_CLASS = 2_000  # voxels of a class that crops may be centred on
 
@@ -166,6 +166,7 @@ class PatchSource:
                 PrepareCase(self._data, self._settings),
                 SpatialPadd(keys, self._settings.window, allow_missing_keys=True),
                 _ClassIndices(self._crop_on),
+                _Margin(self._margin()),
                 _PlainItem(),
             ]
         )
@@ -177,6 +178,9 @@ class PatchSource:
             items, fixed, cache_dir=cache, hash_func=pickle_hashing, hash_transform=lambda _: self._cache_key()
         )
 
+    def _margin(self) -> Index3:
+        return warp_margin(self._window) if self._augment and self._warp_prob else (0, 0, 0)
+
     def _cache_key(self) -> bytes:
         grid = (
             self._settings.spacing,
@@ -184,6 +188,7 @@ class PatchSource:
             self._settings.intensity,
             self._data.digest,
             self._crop_on,
+            self._margin(),
         )
         return bytes(pickle_hashing(repr(grid)))
 
@@ -192,14 +197,11 @@ class PatchSource:
         if not self._augment:
             return Compose([self._crop(keys, item, self._window)])
         if self._warp_prob:
-            crop = self._crop(keys, item, warped_size(self._window), allow_smaller=True)
+            crop = self._crop(keys, item, warped_size(self._window))
             return Compose([crop, *warping_transforms(keys, self._window, self._warp_prob)])
         return Compose([self._crop(keys, item, self._window), *paper_transforms(keys)])
 
-    def _crop(
-        self, keys: Sequence[str], item: Mapping[str, Any], size: Index3, *, allow_smaller: bool = False
-    ) -> Transform:
-        """Patches of ``size`` voxels; ``allow_smaller``: the whole image where it is smaller."""
+    def _crop(self, keys: Sequence[str], item: Mapping[str, Any], size: Index3) -> Transform:
         if "crop_indices" not in item:
             return RandSpatialCropSamplesd(keys, size, num_samples=self._count, random_size=False)
         indices = item["crop_indices"]
@@ -211,7 +213,6 @@ class PatchSource:
             num_classes=len(indices),
             num_samples=self._count,
             indices_key="crop_indices",
-            allow_smaller=allow_smaller,
             warn=False,
         )
 
@@ -272,6 +273,28 @@ class _ClassIndices(MapTransform):
             {key: result[key]}
         )
         result["crop_key"], result["crop_indices"] = key, found[f"{key}_indices"]
+        return result
+
+
+class _Margin(Transform):
+    """Voxels around the image, so that a window with a margin reaches the image's edges as an inference's window does.
+
+    Places to centre crops on stay in the image.
+    """
+
+    def __init__(self, margin: Index3) -> None:
+        self._margin = margin
+        self._pad = BorderPadd(["image", *_MAPS], margin, allow_missing_keys=True)
+
+    def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        if not any(self._margin):
+            return dict(item)
+        result: dict[str, Any] = self._pad(item)
+        if "crop_indices" in item:
+            before, after = item["image"].shape[1:], result["image"].shape[1:]
+            places = [np.unravel_index(np.asarray(i), before) for i in item["crop_indices"]]
+            moved = [tuple(p + m for p, m in zip(place, self._margin, strict=True)) for place in places]
+            result["crop_indices"] = [torch.from_numpy(np.ravel_multi_index(m, after)) for m in moved]
         return result
 
 
