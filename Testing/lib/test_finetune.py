@@ -105,6 +105,22 @@ def test_a_class_that_the_start_weights_only_know_by_name_can_be_taught(
     assert stored.settings.catalogue.resolve_many(["everything"]) == (1, 3, 5)
 
 
+def test_the_new_weights_say_which_taught_classes_are_of_a_single_piece(
+    start_weights: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    for single in ((), (140,)):
+        report = finetune(cases(phantoms), quick(start_weights, tmp_path / f"{single}", single_piece=single))
+        stored = read_checkpoint(report.path).settings
+        assert stored is not None
+        assert stored.catalogue.single_piece == single
+
+
+def test_what_is_not_taught_cannot_be_of_a_single_piece(start_weights: Path, phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="Class 1 is said to be of a single piece, but is not taught"):
+        finetune(cases(phantoms), quick(start_weights, tmp_path / "run", single_piece=(140, 1)))
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_paper_s_way_changes_what_clicks_use_and_says_so(
     start_weights: Path, phantoms: Path, tmp_path: Path
 ) -> None:
@@ -119,7 +135,10 @@ def test_the_command_trains_prints_the_table_and_the_weights_are_listed(
     monkeypatch.setenv("VISTA3D_MODELS", str(tmp_path / "models"))
     arguments = ["finetune", "--data", str(phantoms), "-o", str(tmp_path / "mine"), "--map", "7=140", "--quiet"]
     arguments += ["--class-name", "140=my heart", "-w", str(start_weights), "--epochs", "1", "--device", "cpu"]
-    assert run(arguments) == 0
+    assert run([*arguments, "--single-piece", "my hart"]) == 2
+    assert "my hart" in capsys.readouterr().err
+    assert run([*arguments, "--single-piece", "my heart"]) == 0
+    assert read_checkpoint(tmp_path / "mine" / "mine.safetensors").settings.catalogue.single_piece == (140,)
     printed = capsys.readouterr()
     assert "my heart" in printed.out
     assert "click branch is unchanged" in printed.err

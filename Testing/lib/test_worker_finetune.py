@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from VISTA3DLib.checkpoint import save_checkpoint
+from VISTA3DLib.checkpoint import read_checkpoint, save_checkpoint
 from VISTA3DLib.classes import ClassCatalogue
 from VISTA3DLib.errors import CancelledError, CheckpointError, SettingsError
 from VISTA3DLib.network import seeded_network
@@ -53,7 +53,8 @@ def test_the_result_is_listed_and_the_numbers_come_while_it_trains(
     request_values: dict[str, object], tmp_path: Path
 ) -> None:
     reports: list[Progress] = []
-    values = Operations(tmp_path / "session").perform("finetune", request_values, reports.append, Cancel())
+    asked = {**request_values, "single_piece": [140]}
+    values = Operations(tmp_path / "session").perform("finetune", asked, reports.append, Cancel())
     encode(values)  # plain JSON
     measured = [r.values for r in reports if r.values]
     assert [m["epoch"] for m in measured] == [1.0, 2.0]
@@ -61,6 +62,9 @@ def test_the_result_is_listed_and_the_numbers_come_while_it_trains(
     assert values["measured_on_training"]
     assert values["before"]["automatic"] == {"a ball": None}
     assert "ball" in WeightsCatalogue.load([tmp_path / "models"]).ids
+    stored = read_checkpoint(tmp_path / "models" / "ball.safetensors").settings
+    assert stored is not None
+    assert stored.catalogue.single_piece == (140,)
 
 
 def test_the_same_name_goes_on_with_the_same_cases_and_is_refused_for_others(

@@ -97,6 +97,22 @@ def test_what_cannot_be_trained_is_said(a_panel: Any, a_drawn_ct: Any) -> None:
     assert a_panel.ui.finetuneRunButton.text == "Train"
 
 
+@pytest.mark.parametrize("single", [False, True])
+def test_the_structures_are_of_a_single_piece_when_a_person_says_so(
+    a_panel: Any, a_drawn_ct: Any, monkeypatch: pytest.MonkeyPatch, single: bool
+) -> None:
+    from VISTA3DWidgets.sideWorker import SideWorker
+
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(SideWorker, "ask", lambda _self, _operation, arguments, _handlers: asked.append(arguments))
+    assert not a_panel.ui.finetuneSinglePiece.checked
+    a_panel.ui.finetuneSinglePiece.checked = single
+    check(a_panel, 0, 1)
+    a_panel.ui.finetuneRunButton.click()
+    a_panel.ui.finetuneRunButton.click()
+    assert [arguments["single_piece"] for arguments in asked] == [[LIVER, 133] if single else []]
+
+
 def test_the_smaller_of_two_overlapping_segments_counts(a_panel: Any, a_drawn_ct: Any) -> None:
     from VISTA3DWidgets.trainingCases import Labels, labelMap
 

@@ -99,6 +99,7 @@ class FinetuneSection(WorkerSection):
             "classes": {str(number): text for number, text in labels.names.items()},
             "name": name,
             "weights": setup.weights,
+            "single_piece": labels.classIds if self.ui.finetuneSinglePiece.checked else [],
             "epochs": int(self.ui.finetuneEpochs.value),
             "device": setup.device,
         }

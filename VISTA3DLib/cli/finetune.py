@@ -13,6 +13,7 @@ from rich.table import Table
 from VISTA3DLib.cli.console import Reporter, show_line, show_warning
 
 if TYPE_CHECKING:
+    from VISTA3DLib.classes import ClassCatalogue
     from VISTA3DLib.training.finetune_report import FinetuneReport
 
 _RUN = "How it runs"
@@ -27,6 +28,10 @@ def finetune(
     ] = None,
     class_names: Annotated[
         list[str] | None, typer.Option("--class-name", help="Name of a new class: 140='left parotid gland'.")
+    ] = None,
+    single_piece: Annotated[
+        list[str] | None,
+        typer.Option("--single-piece", help="A taught class of which only the largest piece is kept."),
     ] = None,
     weights: Annotated[str, typer.Option("--weights", "-w", help="Weights to start from.")] = "vista3d-mini",
     name: Annotated[str | None, typer.Option(help="Name of the result. Default: the folder's.")] = None,
@@ -69,11 +74,13 @@ def finetune(
     from VISTA3DLib.weights import catalogue_of, find_weights, models_folders
 
     catalogue = catalogue_of(find_weights(weights))
+    names = _names(class_names)
     settings = FinetuneSettings(
         name=name or output.resolve().name,
         output=output,
         weights=weights,
-        classes=_names(class_names),
+        classes=names,
+        single_piece=tuple(_class_id(text, names, catalogue) for text in single_piece or ()),
         train=train,  # type: ignore[arg-type]
         replay=replay,
         warp=warp,
@@ -108,6 +115,14 @@ def _names(texts: list[str] | None) -> dict[int, str]:
             raise SettingsError(f"'{text}' names no class.", "Write ID=NAME, for example 140='left parotid gland'.")
         found[int(number)] = name.strip()
     return found
+
+
+def _class_id(text: str, names: dict[int, str], catalogue: ClassCatalogue) -> int:
+    """The id of a class that is given by id or name; ``names`` are of new ones."""
+    if text.strip().isdigit():
+        return int(text)
+    new = next((number for number, name in names.items() if name == text.strip()), None)
+    return catalogue.resolve(text).id if new is None else new
 
 
 def _show(report: FinetuneReport) -> None:

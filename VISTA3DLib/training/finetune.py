@@ -41,21 +41,23 @@ class FinetuneSettings:
     """How weights are taught from a few cases.
 
     ``name`` of the new weights, also their file's. ``output``: folder of the run. ``weights`` to start from.
-    ``classes`` names new class ids. ``train``: the ``automatic`` branch alone (encoder and point branch are frozen and
-    stay what they are), or ``everything`` but the point branch's own layers, as the paper does (its features change
-    under it). ``replay``: hold the other classes by the start weights' own answers on the cases. ``warp``: turn,
-    stretch and shear the windows, so that a few cases show more than a few people; without it the paper's zoom alone.
-    ``optimiser``: the paper's AdamW, or ``muon``, which goes further in as many steps. ``learning_rate`` None: the
-    paper's 5e-5, for smaller networks more, with the square of (48 / filters), and four times that for Muon.
-    ``epochs`` over the cases, each giving ``patches_per_case`` windows. ``fold`` is held back; without it the list's
-    ``testing`` cases are. ``install``: a folder of models that the result is copied to, so that it is listed with
-    the others.
+    ``classes`` names new class ids. ``single_piece``: taught classes of whose automatic answers only the largest piece
+    is kept, now and whenever the weights are used (docs/classes.md). ``train``: the ``automatic`` branch alone (encoder
+    and point branch are frozen and stay what they are), or ``everything`` but the point branch's own layers, as the
+    paper does (its features change under it). ``replay``: hold the other classes by the start weights' own answers on
+    the cases. ``warp``: turn, stretch and shear the windows, so that a few cases show more than a few people; without
+    it the paper's zoom alone. ``optimiser``: the paper's AdamW, or ``muon``, which goes further in as many steps.
+    ``learning_rate`` None: the paper's 5e-5, for smaller networks more, with the square of (48 / filters), and four
+    times that for Muon. ``epochs`` over the cases, each giving ``patches_per_case`` windows. ``fold`` is held back;
+    without it the list's ``testing`` cases are. ``install``: a folder of models that the result is copied to, so that
+    it is listed with the others.
     """
 
     name: str
     output: Path
     weights: str = "vista3d-mini"
     classes: Mapping[int, str] = field(default_factory=dict)
+    single_piece: tuple[int, ...] = ()
     train: Trained = "automatic"
     replay: bool = True
     warp: bool = True
@@ -121,7 +123,7 @@ def finetune(
     runtime = choose_runtime(settings.device, settings.precision)
     original, original_settings = load_weights(settings.weights)
     stage = settings.stage(original_settings.filters)
-    _check_new_classes(training, settings, original_settings.catalogue)
+    _check_classes(training, settings, original_settings.catalogue)
     notes = check_cases(training, original_settings.catalogue, names=settings.classes, progress=progress, cancel=cancel)
     plan = TrainingSettings(
         name=settings.name,
@@ -131,6 +133,7 @@ def finetune(
         seed=settings.seed,
         start=settings.weights,
         classes=settings.classes,
+        single_piece=settings.single_piece,
         device=settings.device,
         precision=settings.precision,
         augment=settings.augment,
@@ -207,13 +210,18 @@ def _check_name_free(settings: FinetuneSettings) -> None:
             raise SettingsError(f"{taken} holds other weights of this name.", "Give another name, or move that file.")
 
 
-def _check_new_classes(data: DataList, settings: FinetuneSettings, catalogue: ClassCatalogue) -> None:
-    for class_id in trained_ids(data):
+def _check_classes(data: DataList, settings: FinetuneSettings, catalogue: ClassCatalogue) -> None:
+    taught = trained_ids(data)
+    for class_id in taught:
         if not 0 < class_id < catalogue.table_size:
             raise SettingsError(
                 f"Class {class_id} is not in the model's table.", f"Use an id from 1 to {catalogue.table_size - 1}."
             )
-    unused = sorted(set(settings.classes) - set(trained_ids(data)))
+    if others := sorted(set(settings.single_piece) - set(taught)):
+        raise SettingsError(
+            f"Class {others[0]} is said to be of a single piece, but is not taught.", f"Taught are: {list(taught)}."
+        )
+    unused = sorted(set(settings.classes) - set(taught))
     if unused:
         raise SettingsError(
             f"Class {unused[0]} is named but not in the mapping of a training case.", "Map a label to it."

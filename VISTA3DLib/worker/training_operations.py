@@ -23,7 +23,8 @@ def finetune(
 
     Arguments: ``cases`` and ``testing`` (lists of ``{"id", "image", "label", "affine"}``; with ``affine`` the two are
     arrays of the session folder, without it paths), ``mapping`` (``[[label value, class id], ...]``), ``classes``
-    (``{"140": "name"}`` of new ids), ``name``, ``weights``, ``epochs``, and what else ``FinetuneSettings`` has.
+    (``{"140": "name"}`` of new ids), ``single_piece`` (ids), ``name``, ``weights``, ``epochs``, and what else
+    ``FinetuneSettings`` has.
     """
     from VISTA3DLib.training.datalist import DataList, LabelMapping
     from VISTA3DLib.training.finetune import FinetuneSettings
@@ -38,6 +39,7 @@ def finetune(
         output=models / f"{name}.training",
         install=models,
         classes={int(k): str(v) for k, v in dict(arguments.get("classes") or {}).items()},
+        single_piece=tuple(int(i) for i in arguments.get("single_piece") or ()),
         **given,
     )
     cases = settings.output / "cases"
