@@ -6,8 +6,8 @@ case and from five, the same number of steps, measured on phantoms of other peop
 case of the list that has it, measured on cases of fold 0 (never trained on, also not by the packaged weights).
 CLASS is its id in the packaged weights, which are made to forget it first: its embedding is drawn anew and its name is
 taken out. The ways of fine-tuning are tried in turn: with and without replay and warps, encoder frozen or not.
-``--way`` chooses among them; the phantom is taught by the command's default alone without it. ``--write FILE`` keeps
-the table as it grows.
+``--way`` chooses among them; the phantom is taught by the command's default alone without it. Muscle and organ are said
+to be of a single piece, as they are; ``--all-pieces`` leaves that out. ``--write FILE`` keeps the table as it grows.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ def heard() -> ProgressCallback:
     return tell
 
 
-def phantom(table: Table, folder: Path, windows: int, measured: int, counts: list[int], ways: list[str]) -> None:
+def phantom(
+    table: Table, folder: Path, windows: int, measured: int, counts: list[int], ways: list[str], **common: Any
+) -> None:
     """One case against five, or as many as ``counts`` say, by each of the ways."""
     most = max(counts)
     cases = write_phantom_cases(folder / "phantoms", measured + most, first_seed=5000)
@@ -101,7 +103,7 @@ def phantom(table: Table, folder: Path, windows: int, measured: int, counts: lis
     data = DataList(name="phantoms", training=cases[measured:], testing=cases[:measured], mappings=mapping)
     for way, count in product(ways, counts):
         some = replace(data, training=data.training[:count])
-        report = teach(some, folder / f"{count}-{way.replace(' ', '-')}", windows, **WAYS[way])
+        report = teach(some, folder / f"{count}-{way.replace(' ', '-')}", windows, **WAYS[way], **common)
         table.add("phantom, left gluteus maximus", way, windows, report)
 
 
@@ -115,6 +117,7 @@ def organ(
     name: str,
     forgotten: int | None,
     ways: list[str],
+    **common: Any,
 ) -> None:
     """One case of an organ, by each of the ways."""
     data = read_datalist(source, mapping=LabelMapping(pairs=((label, NEW),)))
@@ -125,7 +128,7 @@ def organ(
     weights = "vista3d-mini" if forgotten is None else str(forget("vista3d-mini", forgotten, folder))
     for way in ways:
         place = folder / way.replace(" ", "-")
-        report = teach(one, place, windows, weights=weights, classes={NEW: f"taught {name}"}, **WAYS[way])
+        report = teach(one, place, windows, weights=weights, classes={NEW: f"taught {name}"}, **WAYS[way], **common)
         table.add(f"{name}, {taught[0].id}", way, windows, report)
 
 
@@ -161,6 +164,7 @@ def main() -> None:
     parser.add_argument("--measured", type=int, default=3, help="cases to measure on")
     parser.add_argument("--write", type=Path)
     parser.add_argument("--way", choices=list(WAYS), action="append", help="may be repeated; default: see above")
+    parser.add_argument("--all-pieces", action="store_true", help="keep all pieces of the automatic answers")
     commands = parser.add_subparsers(dest="command", required=True)
     of_phantom = commands.add_parser("phantom")
     of_phantom.add_argument("--cases", type=int, action="append", help="so many cases; default: 1, then 5")
@@ -174,10 +178,12 @@ def main() -> None:
         table, folder = Table(options.write), Path(place)
         if options.command == "phantom":
             counts, ways = options.cases or [1, 5], options.way or [next(iter(WAYS))]
-            phantom(table, folder, options.windows, options.measured, counts, ways)
+            single = () if options.all_pieces else (MUSCLE,)
+            phantom(table, folder, options.windows, options.measured, counts, ways, single_piece=single)
         else:
             about = (options.datalist, options.label, options.name, options.forgotten, options.way or list(WAYS))
-            organ(table, folder, options.windows, options.measured, *about)
+            single = () if options.all_pieces else (NEW,)
+            organ(table, folder, options.windows, options.measured, *about, single_piece=single)
 
 
 if __name__ == "__main__":

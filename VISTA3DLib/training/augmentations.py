@@ -19,9 +19,10 @@ from monai.transforms import (
 
 from VISTA3DLib.geometry import Index3
 
-_TURN, _STRETCH, _SHEAR = 0.15, 0.15, 0.1  # largest, about each axis (radians) and along it
+_TURN, _STRETCH, _SHEAR = 0.2, 0.3, 0.1  # largest, about each axis (radians) and along it
 _CONTRAST_PROB, _GAMMA = 0.3, (0.7, 1.4)
-_MARGIN = 0.15  # of a window's side; what a warp sees beyond it, so that corners show anatomy and no repeated border
+_NOISE_PROB, _NOISE = 0.5, 0.025  # as CTs have it, up to 50 HU; the paper's goes to 400
+_MARGIN = 0.2  # of a window's side; what a warp sees beyond it, so that corners show anatomy and no repeated border
 
 
 def paper_transforms(keys: Sequence[str]) -> list[Transform]:
@@ -32,7 +33,7 @@ def paper_transforms(keys: Sequence[str]) -> list[Transform]:
 
 
 def warping_transforms(keys: Sequence[str], window: Index3, prob: float) -> list[Transform]:
-    """Instead of the paper's zoom: turn, stretch and shear image and maps, ``prob`` of the patches; and gamma.
+    """Instead of the paper's zoom: turn, stretch and shear image and maps, ``prob`` of the patches; gamma, and noise.
 
     For patches of ``warped_size``; the result is ``window`` voxels large, its middle that of the patch.
     """
@@ -48,7 +49,7 @@ def warping_transforms(keys: Sequence[str], window: Index3, prob: float) -> list
         allow_missing_keys=True,
     )
     gamma = RandAdjustContrastd("image", prob=_CONTRAST_PROB, gamma=_GAMMA)
-    return [warp, gamma, *_image_transforms()]
+    return [warp, gamma, *_image_transforms(), RandGaussianNoised("image", prob=_NOISE_PROB, std=_NOISE)]
 
 
 def warp_margin(window: Index3) -> Index3:
