@@ -135,8 +135,8 @@ def test_the_command_trains_prints_the_table_and_the_weights_are_listed(
     monkeypatch.setenv("VISTA3D_MODELS", str(tmp_path / "models"))
     arguments = ["finetune", "--data", str(phantoms), "-o", str(tmp_path / "mine"), "--map", "7=140", "--quiet"]
     arguments += ["--class-name", "140=my heart", "-w", str(start_weights), "--epochs", "1", "--device", "cpu"]
-    assert run([*arguments, "--single-piece", "my hart"]) == 2
-    assert "my hart" in capsys.readouterr().err
+    assert run([*arguments, "--single-piece", "no such heart"]) == 2
+    assert "no such heart" in capsys.readouterr().err
     assert run([*arguments, "--single-piece", "my heart"]) == 0
     assert read_checkpoint(tmp_path / "mine" / "mine.safetensors").settings.catalogue.single_piece == (140,)
     printed = capsys.readouterr()
