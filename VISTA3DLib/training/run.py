@@ -21,7 +21,7 @@ from VISTA3DLib.training.distributed import joined_world
 from VISTA3DLib.training.phantom_cases import DATASET, phantom_mapping, write_phantom_cases
 from VISTA3DLib.training.point_start import start_point_head
 from VISTA3DLib.training.settings import TrainingSettings
-from VISTA3DLib.training.trainer import Trainer, usable
+from VISTA3DLib.training.trainer import Trainer, cases_for
 from VISTA3DLib.training.validation import DiceValidator
 
 
@@ -54,9 +54,8 @@ def train(
 
 
 def _check_stages(settings: TrainingSettings, data: DataList) -> None:
-    cases = data.split(settings.fold)[0]
     for stage in settings.stages:
-        if not any(usable(c, stage) for c in cases):
+        if not cases_for(stage, data, settings.fold):
             needed = "a label, a pseudo_label or label_sv" if stage.unlabelled else "a label"
             raise TrainingError(
                 f"{data.name} has no training case for the stage {stage.name}.",

@@ -157,10 +157,9 @@ class Trainer:
         return losses
 
     def _source(self, stage: StageSettings) -> PatchSource:
-        cases = [c for c in self.data.split(self.settings.fold)[0] if usable(c, stage)]
         everything = self.network_settings.catalogue.sets.get("everything", ())
         return PatchSource(
-            cases,
+            cases_for(stage, self.data, self.settings.fold),
             self.data,
             self.network_settings,
             patches_per_case=stage.patches_per_case,
@@ -276,6 +275,10 @@ def freeze_branches(network: VISTA3D, stage: StageSettings) -> None:
     network.set_auto_grad(auto_freeze=stage.freeze == "automatic", point_freeze=stage.freeze == "point")
 
 
-def usable(case: Case, stage: StageSettings) -> bool:
-    """Whether a stage can learn anything from a case."""
+def cases_for(stage: StageSettings, data: DataList, fold: int | None) -> list[Case]:
+    """The cases that a stage can learn from; those of ``fold`` are held back."""
+    return [c for c in data.split(fold)[0] if _usable(c, stage)]
+
+
+def _usable(case: Case, stage: StageSettings) -> bool:
     return case.label is not None or (stage.unlabelled and bool(case.pseudo_label or case.supervoxels))
