@@ -192,6 +192,12 @@ def test_numbers_are_read_as_other_programs_write_them(a_folder: Path) -> None:
     assert (case.fold, case.annotated) == (2, (7, 9))
 
 
+def test_a_list_with_a_byte_order_mark_is_read(a_folder: Path) -> None:
+    path = a_list(a_folder)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert [c.id for c in read_datalist(path).training] == ["a", "b"]
+
+
 def test_a_ct_in_place_of_the_list_is_called_that(a_folder: Path) -> None:
     with pytest.raises(ReadError, match="no text") as caught:
         read_datalist(a_folder / "a.nii.gz")

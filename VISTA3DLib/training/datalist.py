@@ -158,7 +158,7 @@ def read_list_document(path: Path) -> tuple[dict[str, Any], bytes]:
     form = 'Give a file like {"training": [{"image": "ct.nii.gz", "label": "label.nii.gz"}]}'
     try:
         content = path.read_bytes()
-        document = json.loads(content.decode("utf-8"))
+        document = json.loads(content.decode("utf-8-sig"))  # as some editors of Windows write it
     except OSError as error:
         raise ReadError(f"The data list {path} cannot be read: {error.strerror}.", "Check the path.") from error
     except UnicodeDecodeError as error:
